@@ -1,0 +1,1 @@
+"""What every vendor shares: records, roles, errors, manifest, HTTP. Imports no Django and no vendor."""

@@ -1,0 +1,287 @@
+"""Frozen records that travel between vendors and flows. No vendor's word appears here.
+
+Money is `Decimal` with an ISO 4217 code, weight and size carry their unit, instants are aware UTC,
+countries are ISO 3166-1 alpha-2 and subdivisions the part after the dash of ISO 3166-2.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+
+class WeightUnit(StrEnum):
+    KG = "kg"
+    LB = "lb"
+    G = "g"
+    OZ = "oz"
+
+
+class LengthUnit(StrEnum):
+    CM = "cm"
+    IN = "in"
+    MM = "mm"
+    M = "m"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in a currency. Never a float."""
+
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A weight with its unit; not yet rounded for any carrier."""
+
+    value: Decimal
+    unit: WeightUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Outer size of one package, all three in one unit."""
+
+    length: Decimal
+    width: Decimal
+    height: Decimal
+    unit: LengthUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A postal address with its contact. `country` as the ERP wrote it until a flow has normalised it."""
+
+    company: str = ""
+    name: str = ""
+    phone: str = ""
+    email: str = ""
+    lines: tuple[str, ...] = ()
+    city: str = ""
+    state: str = ""
+    postal_code: str = ""
+    country: str = ""
+    residential: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLine:
+    """One line of an ERP document. `order_ref` names the order it comes from, empty where there is none."""
+
+    line_id: str
+    part_no: str = ""
+    description: str = ""
+    quantity: Decimal | None = None
+    unit: str = ""
+    order_ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlingUnit:
+    """One top-level packed unit as the ERP knows it; what is unknown is None. 0 counts as unknown."""
+
+    unit_id: str
+    weight: Decimal | None = None
+    weight_unit: str = ""
+    length: Decimal | None = None
+    width: Decimal | None = None
+    height: Decimal | None = None
+    length_unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One ERP document, as read a moment ago.
+
+    `key` is the source key ("shipment:19"), `version` the opaque version stamp (ETag) of the header,
+    `state` the ERP's own word, `ready` whether the connection's ready rule holds, `cancelled` whether
+    the ERP calls it off. `tracking_number` is what stands in the field that we would write.
+    `sender` is None where the ERP names none. `raw` is the header as the vendor sent it, for mappings.
+    """
+
+    key: str
+    kind: str
+    number: str
+    version: str
+    state: str
+    ready: bool
+    cancelled: bool
+    company_code: str
+    site: str
+    recipient: Address
+    sender: Address | None = None
+    ship_via: str = ""
+    forwarder: str = ""
+    tracking_number: str = ""
+    planned_ship_date: dt.date | None = None
+    actual_ship_date: dt.date | None = None
+    lines: tuple[DocumentLine, ...] = ()
+    handling_units: tuple[HandlingUnit, ...] = ()
+    header_weight: Decimal | None = None
+    header_weight_unit: str = ""
+    raw: dict[str, object] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHead:
+    """One row of a poll: enough to see whether a document is new or changed, nothing more."""
+
+    key: str
+    kind: str
+    version: str
+    company_code: str
+    site: str
+    state: str = ""
+    date: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Stands in a batch answer where one item could not be read; the others are unharmed."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSpec:
+    """One package to buy a label for. `package_id` is the ERP row's own id, never a position."""
+
+    package_id: str
+    weight: Weight
+    dimensions: Dimensions | None = None
+    references: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentRequest:
+    """What a carrier is asked to ship: everything normalised, nothing of the ERP's spelling left.
+
+    `references` are (kind, value) pairs of the product ("order", "invoice", ...) and stand on every package.
+    `options` are carrier words chosen by the integration ("pickup_type": "USE_SCHEDULED_PICKUP", ...).
+    """
+
+    document_key: str
+    sender: Address
+    recipient: Address
+    service: str
+    ship_date: dt.date
+    packages: tuple[PackageSpec, ...]
+    references: tuple[tuple[str, str], ...] = ()
+    options: dict[str, object] = field(default_factory=dict, hash=False)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """One label as the carrier made it. `readable` is False when the bytes are not what `media_type` says."""
+
+    media_type: str
+    data: bytes
+    readable: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtPackage:
+    """One piece of a bought shipment; `package_id` is the PackageSpec's, empty if the carrier did not tell."""
+
+    tracking_number: str
+    sequence: int
+    package_id: str = ""
+    label: LabelFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtShipment:
+    """What a carrier made for us: the fact that costs money. `cost` None means unknown, never zero."""
+
+    master_tracking_number: str
+    packages: tuple[BoughtPackage, ...]
+    service: str = ""
+    ship_date: dt.date | None = None
+    cost: Money | None = None
+    estimated_delivery: dt.date | None = None
+    transaction_id: str = ""
+    alerts: tuple[str, ...] = ()
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Accepted by the vendor, result to be asked for later with `ticket`."""
+
+    ticket: str
+    ask_after_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundShipment:
+    """One shipment that the carrier lists under our reference; None = the carrier left the field out."""
+
+    master_tracking_number: str
+    tracking_numbers: tuple[str, ...]
+    recipient_country: str | None = None
+    recipient_postal_code: str | None = None
+    ship_date: dt.date | None = None
+    account: str | None = None
+    package_count: int | None = None
+    service: str | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Answer of a look-up by reference. `ambiguous`: the carrier says there is more than one, without listing."""
+
+    matches: tuple[FoundShipment, ...] = ()
+    ambiguous: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VoidResult:
+    """Outcome of a cancel. `voided` True also where it was cancelled before."""
+
+    voided: bool
+    already: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBack:
+    """What the ERP record should hold after shipping. None = leave alone.
+
+    `base` is the tracking number that stood there when we looked before buying, `ours` every number of
+    any package of any generation of this record: both may be overwritten, anything else is a conflict.
+    With `overwrite` a person has decided "write ours".
+    """
+
+    tracking_number: str | None
+    carrier: str | None = None
+    ship_date: dt.datetime | None = None
+    base: str = ""
+    ours: frozenset[str] = frozenset()
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What a write-back did: the record's version after it, and which fields were sent (none = equal already)."""
+
+    version: str
+    written: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PingLayer:
+    """One layer of a ping: "token", "gateway", "company 10", "shipments: read" ... in the order tried."""
+
+    layer: str
+    state: str  # ok | warning | failed | not_checked
+    message: str = ""
+    remedy: str = ""

@@ -1,0 +1,130 @@
+"""What a flow may ask of a vendor: small protocols in the flows' words. Reads are plural.
+
+An adapter is built per (connection, worker thread or batch) by the services; it keeps no state that
+another process would need. Every method may raise the classes of `errors`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from integrations.base.records import (
+    BoughtShipment,
+    Document,
+    DocumentHead,
+    LookUp,
+    Pending,
+    PingLayer,
+    Problem,
+    ShipmentRequest,
+    VoidResult,
+    WriteBack,
+    WriteResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site of a company code as the operator entered it."""
+
+    company_code: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which documents a poll wants: ready ones of these sites.
+
+    `since` limits by the profile's date column (a null date counts as inside); None lists by state
+    alone (baseline and daily sweep).
+    """
+
+    kind: str
+    sites: tuple[Site, ...]
+    since: dt.date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendTicket:
+    """One permission to send one request that must not be repeated.
+
+    `reference` goes into the vendor's reference field. The HTTP layer enforces the deadline; the adapter
+    passes the ticket to `Http.request(..., once=ticket)` for exactly the request that must not be repeated.
+    """
+
+    reference: str
+    number: int
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpQuery:
+    """What to look for after a lost answer. Dates are the sender's local dates; `request` is what was sent, if known."""
+
+    reference: str
+    account: str
+    begin: dt.date
+    end: dt.date
+    request: ShipmentRequest | None = None
+
+
+class Pingable(Protocol):
+    def ping(self) -> Iterator[PingLayer]:
+        """Check layer by layer against the real system, changing nothing there; stop after a fatal layer."""
+
+
+class Erp(Pingable, Protocol):
+    def list_documents(self, query: ListQuery) -> Iterator[list[DocumentHead]]:
+        """Yield pages of ready documents. A row that cannot be read is left out and counted in `unreadable`."""
+
+    def ready_rule(self, kind: str) -> str:
+        """The ready rule as canonical text: what it lets in is baselined when the text changes."""
+
+    def read_documents(self, keys: Sequence[str]) -> dict[str, Document | Problem]:
+        """Read documents with lines, handling units and receiver address, batched. One key, one answer."""
+
+    def write_tracking(self, key: str, write: WriteBack) -> WriteResult:
+        """Compare, then write what differs under the record's version; re-read and retry on a moved version.
+
+        Raises FieldConflict when the tracking field holds a value that is neither `base` nor ours,
+        Conflict when the version moved three times running, Rejected when the ERP refuses.
+        """
+
+    def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
+        """Empty the tracking field if it holds one of ours; otherwise leave it and say so in `skipped`."""
+
+
+class Carrier(Pingable, Protocol):
+    @property
+    def account(self) -> str:
+        """The account number that pays, for look-ups."""
+
+    def prepare(self) -> None:
+        """Do what can fail before money is at stake (get a token)."""
+
+    def describe_request(self, request: ShipmentRequest, reference: str) -> dict[str, object]:
+        """The exact body that `create_shipment` would send, for the frozen intent and for dry runs.
+
+        Raises Rejected for what can be seen to be impossible without asking the carrier.
+        """
+
+    def request_notes(self, request: ShipmentRequest, reference: str) -> tuple[str, ...]:
+        """What `describe_request` had to change or leave out, one sentence each. Raises as it does."""
+
+    def create_shipment(self, body: dict[str, object], request: ShipmentRequest, ticket: SendTicket) -> BoughtShipment | Pending:
+        """Send `body` once. Refusals raise Rejected, ConfigurationError or RateLimited; doubt raises OutcomeUnknown."""
+
+    def parse_created(self, answer: str, request: ShipmentRequest, *, status: int | None = None) -> BoughtShipment | Pending:
+        """Read a stored raw answer again (after a crash between answer and outcome). Raises as `create_shipment`."""
+
+    def ask_pending(self, ticket: str, request: ShipmentRequest) -> BoughtShipment | Pending:
+        """Ask for the result of an accepted, unfinished create."""
+
+    def find_shipment(self, query: LookUpQuery) -> LookUp:
+        """Look a shipment up under our reference."""
+
+    def void_shipment(self, master_tracking_number: str, sender_country: str) -> VoidResult:
+        """Cancel a whole shipment; repeating it is harmless."""

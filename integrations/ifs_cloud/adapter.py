@@ -1,0 +1,394 @@
+"""IFS Cloud as an ERP of the flows: list ready shipments, read them in batches, write the tracking number, ping."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from integrations.base.context import Company, Context
+from integrations.base.errors import ConfigurationError, IntegrationError, Rejected
+from integrations.base.records import Document, DocumentHead, PingLayer, Problem, WriteBack, WriteResult
+from integrations.base.roles import ListQuery
+from integrations.ifs_cloud import mapping
+from integrations.ifs_cloud.client import PERMISSION_REMEDY, IfsClient, Row
+from integrations.ifs_cloud.odata import Metadata, all_of, compare
+from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target, profile_of
+
+GROUP = 20
+"""Keys or sites that share one request: longer `or` lists make URLs that gateways refuse (sheet 4.3)."""
+
+Item = TypeVar("Item")
+
+
+class IfsCloud:
+    """The `Erp` role over one IFS tenant, for documents of kind "shipment" (source key "shipment:19").
+
+    `unreadable` holds one line for every row that the last `list_documents` had to leave out.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.profile: Profile = profile_of(context.settings)
+        self.client = IfsClient(context, self.profile)
+        self.unreadable: list[str] = []
+        self._poll = self.profile.shipment.poll
+        self._company_of = mapping.site_map(context.companies)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def ready_rule(self, kind: str) -> str:
+        """The ready rule as canonical text. Raises ConfigurationError for a kind that is not offered."""
+        _only_shipments(kind)
+        return mapping.ready_rule(self.profile)
+
+    def list_documents(self, query: ListQuery) -> Iterator[list[DocumentHead]]:
+        """Yield pages of ready shipments of the query's sites, 20 sites a request (sheet 8, S1 or S2)."""
+        _only_shipments(query.kind)
+        self.unreadable = []
+        companies = {site.code: site.company_code for site in query.sites}
+        for group in _groups(sorted(companies)):
+            try:
+                yield from self._list(group, companies, query.since)
+            except ConfigurationError as error:
+                # The profile names a stamp that this tenant does not have: fall back to the date window (sheet 8).
+                # IFS refuses the first page, so nothing of this group has been given out twice.
+                if error.code != "unknown_property" or self._poll.stamp_field is None or error.field != self._poll.stamp_field:
+                    raise
+                self._poll = dataclasses.replace(self._poll, stamp_field=None)
+                yield from self._list(group, companies, query.since)
+
+    def _list(self, sites: Sequence[str], companies: dict[str, str], since: dt.date | None) -> Iterator[list[DocumentHead]]:
+        shipment = self.profile.shipment
+        pages = self.client.pages(
+            shipment.header,
+            operation="list shipments",
+            select=mapping.list_fields(shipment, self._poll),
+            where=mapping.list_clause(self.profile, sites, since, self._poll),
+            orderby=[shipment.key],
+        )
+        for rows in pages:
+            heads = []
+            for row in rows:
+                try:
+                    heads.append(mapping.head(row, self.profile, companies, self._poll))
+                except Rejected as problem:
+                    self.unreadable.append(f"{mapping.text(row, shipment.key) or 'a row without number'}: {problem.message}")
+            yield heads
+
+    def read_documents(self, keys: Sequence[str]) -> dict[str, Document | Problem]:
+        """Read shipments with lines, handling units and receiver address: at most four requests per 20 keys.
+
+        A key that IFS does not answer for is a Problem with Rejected (code `document_gone`).
+        """
+        found: dict[str, Document | Problem] = {}
+        numbers: dict[int, str] = {}
+        for key in dict.fromkeys(keys):
+            try:
+                numbers[mapping.shipment_of(key)] = key
+            except Rejected as problem:
+                found[key] = Problem(problem)
+        for group in _groups(list(numbers)):
+            found |= {numbers[number]: document for number, document in self._read_group(group).items()}
+        return found
+
+    def _read_group(self, numbers: Sequence[int]) -> dict[int, Document | Problem]:
+        profile, shipment = self.profile, self.profile.shipment
+        header_rows, broken = self._rows(shipment.header, shipment.key, numbers, [shipment.key], "read shipments")
+        present = [number for number in numbers if header_rows[number]]
+        if not present:
+            return {number: Problem(_gone(number, broken)) for number in numbers}
+        headers = {number: header_rows[number][0] for number in present}
+        order = [shipment.key, *_given(shipment.line["line_field"])]
+        lines, _ = self._rows(shipment.lines, shipment.key, present, order, "read shipment lines")
+        by_shipment, unit_id = str(profile.unit["shipment_field"]), str(profile.unit["id_field"])
+        units, _ = self._rows(profile.units, by_shipment, present, [unit_id], "read handling units")
+        passing = self._passing(present)
+        addresses = self._addresses(headers)
+        found: dict[int, Document | Problem] = {}
+        for number in numbers:
+            if number not in headers:
+                found[number] = Problem(_gone(number, broken))
+                continue
+            parts = mapping.Parts(headers[number], lines[number], units[number], addresses.get(number))
+            try:
+                found[number] = mapping.document(parts, profile, self._company_of, passes_filter=number in passing)
+            except (Rejected, ConfigurationError) as problem:
+                found[number] = Problem(problem)
+        return found
+
+    def _rows(
+        self, target: Target, by: str, numbers: Sequence[int], orderby: Sequence[str], operation: str
+    ) -> tuple[dict[int, list[Row]], int]:
+        """All rows of a set for these shipments, by shipment, and how many could not be assigned to one of them."""
+        found: dict[int, list[Row]] = {number: [] for number in numbers}
+        broken = 0
+        where = mapping.any_shipment(by, numbers)
+        # The largest page, so that one request is enough unless twenty shipments have a thousand lines.
+        for rows in self.client.pages(target, operation=operation, where=where, orderby=orderby, top=PAGE_SIZE_CAP):
+            for row in rows:
+                try:
+                    found[mapping.shipment_number(row, by)].append(row)
+                except (Rejected, KeyError):
+                    broken += 1
+        if broken and target is not self.profile.shipment.header:
+            raise Rejected(
+                f"{broken} rows of {target.set} do not say to which shipment they belong.",
+                code="unreadable_rows",
+                remedy=f"Check the field names under {target.path} in the settings (Ping), then replay.",
+                vendor="ifs_cloud",
+                operation=operation,
+            )
+        return found, broken
+
+    def _passing(self, numbers: Sequence[int]) -> set[int]:
+        """Which shipments the operator's own ready filter lets in; only IFS can tell, so it is asked where there is one."""
+        shipment = self.profile.shipment
+        if not shipment.ready_filter:
+            return set(numbers)
+        where = all_of([mapping.any_shipment(shipment.key, numbers), f"({shipment.ready_filter})"])
+        pages = self.client.pages(
+            shipment.header,
+            operation="check ready filter",
+            select=[shipment.key],
+            where=where,
+            orderby=[shipment.key],
+            top=PAGE_SIZE_CAP,
+        )
+        return {mapping.shipment_number(row, shipment.key) for rows in pages for row in rows}
+
+    def _addresses(self, headers: dict[int, Row]) -> dict[int, Row]:
+        """Customer addresses for the shipments that have none of their own, in one request (sheet 9.2, step 3)."""
+        profile = self.profile
+        wanted = {number: pair for number, row in headers.items() if (pair := mapping.address_wanted(row, profile))}
+        if not wanted:
+            return {}
+        pages = self.client.pages(
+            profile.customer_addresses,
+            operation="read customer addresses",
+            where=mapping.address_clause(profile, sorted(set(wanted.values()))),
+            orderby=[profile.customer_field, profile.address_field],
+            top=PAGE_SIZE_CAP,
+        )
+        found = {
+            (mapping.text(row, profile.customer_field), mapping.text(row, profile.address_field)): row
+            for rows in pages
+            for row in rows
+        }
+        return {number: found[pair] for number, pair in wanted.items() if pair in found}
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def write_tracking(self, key: str, write: WriteBack) -> WriteResult:
+        """One GET, and one PATCH of what differs; another GET where the PATCH answers 204.
+
+        `written` are IFS field names; `skipped` names targets that are null in the profile
+        ("tracking_field") and fields left alone because somebody filled them ("ForwardAgentId").
+        """
+        shipment = self.profile.shipment
+        decide = mapping.TrackingWrite(write, shipment)
+        return self._change(key, decide, "write tracking")
+
+    def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
+        """Empty the tracking field where it holds one of ours; else leave it, named in `skipped`."""
+        return self._change(key, mapping.TrackingClear(ours, self.profile.shipment), "clear tracking")
+
+    def _change(self, key: str, decide: mapping.TrackingWrite | mapping.TrackingClear, operation: str) -> WriteResult:
+        shipment = self.profile.shipment
+        change = self.client.change(shipment.header, {shipment.key: mapping.shipment_of(key)}, decide, operation=operation)
+        return WriteResult(change.version, change.sent, decide.skipped)
+
+    # -- ping ----------------------------------------------------------------------------------------------
+
+    def ping(self) -> Iterator[PingLayer]:
+        """Token, gateway, each company code with its sites, the right to read, the profile against `$metadata`.
+
+        Reads only. After a failed token or gateway nothing else can be told: the rest is `not_checked`.
+        """
+        profile = self.profile
+        sets = mapping.uses(profile)
+        described: dict[str, Metadata] = {}
+
+        def gateway() -> PingLayer:
+            described[profile.shipment.header.service] = self.client.metadata(profile.shipment.header)
+            return PingLayer("gateway", "ok", f"{profile.shipment.header.service} answers at {self.context.urls['base']}.")
+
+        def token() -> PingLayer:
+            self.client.tokens.token(self.client.fetch_token)
+            return PingLayer("token", "ok", f'The realm "{profile.realm}" gives tokens.')
+
+        fatal: list[tuple[str, Callable[[], PingLayer]]] = [("token", token), ("gateway", gateway)]
+        others: list[tuple[str, Callable[[], PingLayer]]] = [
+            *((f"company {company.code}", _bound(self._ping_company, company)) for company in self.context.companies),
+            *((f"{_plural(target)}: read", _bound(self._ping_read, target)) for target, _ in sets),
+            *((f"{_plural(target)}: profile", _bound(self._ping_profile, target, used, described)) for target, used in sets),
+        ]
+        going = True
+        for name, check in fatal:
+            layer = _checked(name, check) if going else PingLayer(name, "not_checked")
+            going = going and layer.state == "ok"
+            yield layer
+        if not self.context.companies:
+            others.insert(0, ("companies", _no_companies))
+        for name, check in others:
+            yield _checked(name, check) if going else PingLayer(name, "not_checked")
+
+    def _ping_company(self, company: Company) -> PingLayer:
+        profile, name = self.profile, f"company {company.code}"
+        where = compare(profile.site_company_field, "eq", company.code)
+        fields = [profile.site_company_field, profile.site_field]
+        pages = self.client.pages(profile.sites, operation="ping: sites", where=where, select=fields, orderby=fields)
+        listed = sorted({mapping.text(row, profile.site_field) for rows in pages for row in rows} - {""})
+        if not listed:
+            return PingLayer(
+                name,
+                "failed",
+                f"IFS lists no site for company {company.code}: there is no such company, or the service user may not see it.",
+                "Check the company code; if it is right, add it to the service user's Allowed Companies and sites.",
+            )
+        missing = [site.code for site in company.sites if site.code not in listed]
+        shown = ", ".join(listed[:20]) + (" ..." if len(listed) > 20 else "")
+        if missing:
+            return PingLayer(
+                name,
+                "failed",
+                f"Company {company.code} has no site {', '.join(missing)} that the service user may see. Sites found: {shown}.",
+                "Correct the site code here, or allow the site for the service user in IFS.",
+            )
+        if not company.sites:
+            remedy = f"Enter the sites to ship from. Found: {shown}."
+            return PingLayer(name, "warning", f"No site of company {company.code} is entered, so nothing is read for it.", remedy)
+        return PingLayer(name, "ok", f"Sites {', '.join(site.code for site in company.sites)} are visible.")
+
+    def _ping_read(self, target: Target) -> PingLayer:
+        shipment, name = self.profile.shipment, f"{_plural(target)}: read"
+        if target is shipment.header and self._company_of:
+            # The very query of the poll, so that a wrong state literal or date type shows here and not at night.
+            sites = sorted(self._company_of)[:GROUP]
+            where = mapping.list_clause(self.profile, sites, self.context.now().date(), self._poll)
+            rows = self.client.probe(
+                target, operation=f"ping: {name}", where=where, select=mapping.list_fields(shipment, self._poll)
+            )
+            seen = "one is ready now" if rows else "none is ready now, or the service user may not see the site's shipments"
+            return PingLayer(name, "ok", f"The query for ready shipments is accepted; {seen}.")
+        rows = self.client.probe(target, operation=f"ping: {name}")
+        seen = "" if rows else " It shows no row at present; a missing permission for company or site looks the same."
+        return PingLayer(name, "ok", f"{target.set} may be read.{seen}")
+
+    def _ping_profile(self, target: Target, used: Sequence[mapping.Use], described: dict[str, Metadata]) -> PingLayer:
+        name = f"{_plural(target)}: profile"
+        if target.service not in described:
+            described[target.service] = self.client.metadata(target)
+        metadata = described[target.service]
+        if target.set not in metadata.sets:
+            near = _nearest(target.set, metadata.sets)
+            return PingLayer(name, "failed", f'{target.service} has no set "{target.set}".{near}', f"Correct {target.path}.set.")
+        properties = metadata.properties(target.set)
+        if not properties:
+            return PingLayer(
+                name, "warning", f"IFS does not describe the fields of {target.set}.", "Compare the field names by hand."
+            )
+        missing = [use for use in used if use.name not in properties]
+        wrong = [f"{use.setting}: no field {use.name}{_nearest(use.name, properties, ' (', ')')}" for use in missing]
+        needed = any(use.needed for use in missing)
+        if target is self.profile.shipment.header:
+            wrong_types = self._wrong_types(metadata, properties)
+            wrong += wrong_types
+            needed = needed or bool(wrong_types)
+            stamp = self._poll.stamp_field
+            if stamp and stamp not in properties:
+                wrong.append(f"shipment.poll.stamp_field: no field {stamp}; the date window is used instead")
+        if not wrong:
+            return PingLayer(name, "ok", f"All {len(used)} fields of {target.set} that the profile names exist.")
+        remedy = "Correct these settings, or set a field to null where the tenant has none (then it is neither read nor written)."
+        return PingLayer(name, "failed" if needed else "warning", "; ".join(wrong) + ".", remedy)
+
+    def _wrong_types(self, metadata: Metadata, properties: dict[str, str]) -> list[str]:
+        """Settings of the shipment that would make IFS refuse our literals: date type, state type, unknown states."""
+        shipment, poll = self.profile.shipment, self.profile.shipment.poll
+        wrong = []
+        date_type = properties.get(poll.date_field, "")
+        expected = {"date": "Edm.Date", "datetime": "Edm.DateTimeOffset"}[poll.date_type]
+        if date_type.startswith("Edm.Date") and date_type != expected:
+            wrong.append(f"shipment.poll.date_type: {poll.date_field} is {date_type}, not {expected}")
+        written = shipment.ship_date_field or ""
+        if properties.get(written) == "Edm.Date":
+            wrong.append(f"shipment.ship_date_field: {written} is Edm.Date; we write an instant")
+        state_type = properties.get(shipment.state_field, "")
+        if (
+            self.profile.state_literal == "enum"
+            and state_type
+            and state_type != f"{shipment.header.namespace}.{shipment.state_enum}"
+        ):
+            told = "string" if state_type == "Edm.String" else state_type
+            wrong.append(f"shipment.state_enum or state_literal: {shipment.state_field} is of type {told}")
+        known = metadata.enums.get(state_type, ())
+        for state in shipment.ready_states + shipment.cancelled_states:
+            if known and state not in known:
+                wrong.append(f"a state {state} does not exist; IFS has {', '.join(known)}")
+        return wrong
+
+
+def _checked(name: str, check: Callable[[], PingLayer]) -> PingLayer:
+    """What a check found, or why it could not be made."""
+    try:
+        return check()
+    except IntegrationError as error:
+        remedy = error.remedy or (PERMISSION_REMEDY if error.code == "forbidden" else "Try again in a few minutes.")
+        return PingLayer(name, "failed", error.message, remedy)
+
+
+def _no_companies() -> PingLayer:
+    return PingLayer("companies", "warning", "No company code is entered, so nothing is read.", "Enter company codes and sites.")
+
+
+def _bound(check: Callable[..., PingLayer], *arguments: Any) -> Callable[[], PingLayer]:
+    return lambda: check(*arguments)
+
+
+def _plural(target: Target) -> str:
+    """The words under which a set of the profile stands in a ping."""
+    return {
+        "shipment": "shipments",
+        "shipment.lines": "shipment lines",
+        "handling_unit": "handling units",
+        "customer_address": "customer addresses",
+    }[target.path]
+
+
+def _nearest(name: str, known: Iterable[str], before: str = " ", after: str = ".") -> str:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"{before}nearest: {', '.join(near)}{after}" if near else ""
+
+
+def _only_shipments(kind: str) -> None:
+    if kind != mapping.SHIPMENT:
+        raise ConfigurationError(
+            f'IFS documents of kind "{kind}" are not offered; shipments are.',
+            code="unknown_kind",
+            scope="integration",
+            vendor="ifs_cloud",
+        )
+
+
+def _gone(number: int, broken: int) -> Rejected:
+    if broken:
+        # A header came without a readable number: it may be this one, so "gone" would be a claim without proof.
+        return Rejected(f"IFS did not answer readably for shipment {number}.", code="unreadable_rows", vendor="ifs_cloud")
+    return Rejected(
+        f"Shipment {number} is not in IFS any more, or the service user may not see it.",
+        code="document_gone",
+        remedy="If it still exists in IFS, check the service user's Allowed Companies and sites, then replay.",
+        vendor="ifs_cloud",
+    )
+
+
+def _given(name: str | None) -> list[str]:
+    return [name] if name else []
+
+
+def _groups(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), GROUP):
+        yield items[start : start + GROUP]

@@ -1,0 +1,430 @@
+"""What the simulated IFS tenants know: entities, columns, enumerations, projections, and their `$metadata`.
+
+Field names follow sheet 9.1 to 9.5, types sheet 4.2. The customised tenant (sheet 13) differs by data only:
+more columns and one renamed projection. A new flow brings its sets by adding entries to the tables below.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+STRING = "Edm.String"
+DECIMAL = "Edm.Decimal"
+BOOLEAN = "Edm.Boolean"
+DATE = "Edm.Date"
+INSTANT = "Edm.DateTimeOffset"
+
+ENUMS: dict[str, tuple[str, ...]] = {
+    "ShipmentState": ("Preliminary", "Completed", "Closed", "Cancelled"),
+    "CustomerOrderState": (
+        "Planned",
+        "Released",
+        "Reserved",
+        "Picked",
+        "PartiallyDelivered",
+        "Delivered",
+        "Invoiced",
+        "Cancelled",
+        "Blocked",
+    ),
+}
+
+# Members IFS adds to every record; they are of use for attachments only (sheet 4.2).
+META_COLUMNS = ("luname", "keyref", "Objgrants")
+
+
+class BadValue(ValueError):
+    """A value that does not fit its column. `ora` is the database's code, None where the JSON type is wrong."""
+
+    def __init__(self, message: str, ora: str | None = None) -> None:
+        super().__init__(message)
+        self.ora = ora
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`type` is an Edm type or the bare name of one of `ENUMS`; `max_length` in characters."""
+
+    name: str
+    type: str
+    max_length: int | None = None
+    writable: bool = True
+
+    @property
+    def is_enum(self) -> bool:
+        return not self.type.startswith("Edm.")
+
+    def edm(self, namespace: str) -> str:
+        """The type name as `$metadata` and error texts write it."""
+        return f"{namespace}.{self.type}" if self.is_enum else self.type
+
+    def accept(self, value: Any, *, numbers_as_text: bool = False) -> Any:
+        """The value as stored (sheet 4.2). Raises BadValue.
+
+        Instants are kept as UTC seconds with Z. An empty text becomes null, as in every Oracle column.
+        """
+        if value is None:
+            return None
+        match self.type:
+            case "Edm.Decimal":
+                if numbers_as_text and isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+                    return plain_number(value)
+                if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                    return plain_number(str(value))
+            case "Edm.Boolean":
+                if isinstance(value, bool):
+                    return value
+            case "Edm.Date":
+                if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+                    try:
+                        return dt.date.fromisoformat(value).isoformat()
+                    except ValueError as error:
+                        raise BadValue(f"Invalid value for property '{self.name}'.") from error
+            case "Edm.DateTimeOffset":
+                if isinstance(value, str) and re.search(r"T.*(Z|[+-]\d\d:\d\d)$", value):
+                    try:
+                        return stamp(dt.datetime.fromisoformat(value))
+                    except ValueError as error:
+                        raise BadValue(f"Invalid value for property '{self.name}'.") from error
+            case "Edm.String":
+                if isinstance(value, str):
+                    if self.max_length is not None and len(value) > self.max_length:
+                        raise BadValue(
+                            f'value too large for column "{upper_snake(self.name)}" '
+                            f"(actual: {len(value)}, maximum: {self.max_length})",
+                            "12899",
+                        )
+                    return value or None
+            case _:
+                if isinstance(value, str) and value in ENUMS[self.type]:
+                    return value
+        raise BadValue(f"Invalid value for property '{self.name}'.")
+
+
+@dataclass(frozen=True, slots=True)
+class Navigation:
+    """From one entity to another: `on` pairs own column with the target's column."""
+
+    target: str
+    on: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A logical unit. `final` names states in which no update is allowed; `touch` is a column other users change."""
+
+    name: str
+    keys: tuple[str, ...]
+    columns: dict[str, Column]
+    references: dict[str, Navigation] = field(default_factory=dict)
+    arrays: dict[str, Navigation] = field(default_factory=dict)
+    final: frozenset[str] = frozenset()
+    writable: bool = True
+    touch: str = "NoteText"
+
+    def keyref(self, row: dict[str, Any]) -> str:
+        """The record's key as IFS writes it, `SHIPMENT_ID=19^` (sheet 7.2)."""
+        return "".join(f"{upper_snake(k)}={row[k]}^" for k in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One tenant's model: entities by name, projections as {service: {set: entity}}, the same for Entity Services."""
+
+    entities: dict[str, Entity]
+    projections: dict[str, dict[str, str]]
+    entity_services: dict[str, dict[str, str]]
+
+    def entity_of(self, name: str) -> Entity | None:
+        """An entity by its own name or by any of its set names."""
+        if name in self.entities:
+            return self.entities[name]
+        for sets in self.projections.values():
+            if name in sets:
+                return self.entities[sets[name]]
+        return None
+
+
+def upper_snake(name: str) -> str:
+    """`ShipmentId` to `SHIPMENT_ID`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
+
+
+def plain_number(text: str) -> int | float:
+    """An IFS number as JSON writes it: whole where it is whole."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def stamp(moment: dt.datetime) -> str:
+    """`2026-03-01T08:00:00Z` from an aware instant."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# -- columns -----------------------------------------------------------------------------------------
+
+
+def _texts(spec: str) -> Iterable[Column]:
+    """`Name:35 Other:20!` as text columns; `!` marks those no user may update."""
+    for word in spec.split():
+        name, _, length = word.partition(":")
+        yield Column(name, STRING, int(length.rstrip("!")), writable=not word.endswith("!"))
+
+
+def _many(kind: str, spec: str) -> Iterable[Column]:
+    for word in spec.split():
+        yield Column(word.rstrip("!"), kind, writable=not word.endswith("!"))
+
+
+def _columns(*groups: Iterable[Column]) -> dict[str, Column]:
+    """All columns by name; the keys and the members every IFS record has are added here."""
+    columns = {column.name: column for group in groups for column in group}
+    columns |= {name: Column(name, STRING, 2000, writable=False) for name in META_COLUMNS}
+    return columns
+
+
+def _address(prefix: str) -> str:
+    lines = " ".join(f"{prefix}Address{i}:100" for i in range(1, 7))
+    return f"{lines} {prefix}City:35 {prefix}State:35 {prefix}ZipCode:35 {prefix}Country:35"
+
+
+_SHIPMENT = Entity(
+    name="Shipment",
+    keys=("ShipmentId",),
+    columns=_columns(
+        _many(DECIMAL, "ShipmentId! ParentConsolShipmentId LoadSequenceNo ManualGrossWeight ManualVolume"),
+        [Column("Objstate", "ShipmentState", writable=False)],
+        _texts(
+            "Contract:5! ReceiverType:20 ReceiverId:50 ReceiverAddrId:50 ReceiverAddressName:100 "
+            + _address("Receiver")
+            + " ReceiverCounty:35 ReceiverReference:100 ReceiverContactName:100 SenderId:50 SenderAddrId:50 SenderName:100 "
+            + _address("Sender")
+            + " SenderReference:100 ShipViaCode:20 ForwardAgentId:20 DeliveryTerms:5 DelTermsLocation:100 ShipmentType:3"
+            " RouteId:12 ProNo:50 AirwayBillNo:50 ConsignmentNoteId:50 RemitCodTo:100 DelnoteNo:50! AltDelnoteNo:50"
+            " ShipInventoryLocationNo:35 NoteText:2000"
+        ),
+        _many(INSTANT, "CreatedDate! PlannedShipDate ActualShipDate PlannedDeliveryDate"),
+    ),
+    references={"ContractRef": Navigation("CompanySite", (("Contract", "Contract"),))},
+    final=frozenset({"Closed", "Cancelled"}),
+    touch="SenderReference",
+)
+
+_SHIPMENT_LINE = Entity(
+    name="ShipmentLine",
+    keys=("ShipmentId", "ShipmentLineNo"),
+    columns=_columns(
+        _many(DECIMAL, "ShipmentId! ShipmentLineNo! InventoryQty QtyAssigned QtyPicked QtyToReserve"),
+        _texts(
+            "InventoryPartNo:25 SourcePartNo:25 SourcePartDescription:200 SourceUnitMeas:10 SourceRefType:30 "
+            "SourceRef1:50 SourceRef2:50 SourceRef3:50 SourceRef4:50"
+        ),
+    ),
+    references={"ShipmentIdRef": Navigation("Shipment", (("ShipmentId", "ShipmentId"),))},
+    writable=False,
+    touch="SourcePartDescription",
+)
+
+_HANDLING_UNIT = Entity(
+    name="HandlingUnit",
+    keys=("HandlingUnitId",),
+    columns=_columns(
+        _many(
+            DECIMAL,
+            "HandlingUnitId! ParentHandlingUnitId ShipmentId Width Height Depth NetWeight TareWeight ManualGrossWeight "
+            "OperativeGrossWeight! ManualVolume OperativeVolume!",
+        ),
+        _texts(
+            "HandlingUnitTypeId:25 HandlingUnitCategoryId:25 Contract:5! LocationNo:35 Sscc:18 SsccNo:18 "
+            "AltHandlingUnitLabelId:25 UomForLength:30 UomForWeight:30 UomForVolume:30"
+        ),
+        _many(BOOLEAN, "MixOfPartNumberBlocked"),
+    ),
+    touch="LocationNo",
+)
+
+_COMPANY_SITE = Entity(
+    name="CompanySite",
+    keys=("Contract",),
+    columns=_columns(_texts("Company:20! Contract:5! Description:100!")),
+    writable=False,
+    touch="Description",
+)
+
+_CUSTOMER_ADDRESS = Entity(
+    name="CustomerInfoAddressPublic",
+    keys=("CustomerId", "AddressId"),
+    columns=_columns(
+        _texts("CustomerId:20! AddressId:50! Name:100 Address1:100 Address2:100 ZipCode:35 City:35 State:35 Country:35")
+    ),
+    writable=False,
+    touch="Name",
+)
+
+_ORDER = Entity(
+    name="CustomerOrder",
+    keys=("OrderNo",),
+    columns=_columns(
+        _texts(
+            "OrderNo:12! OrderId:3 Contract:5! Company:20! CustomerNo:20 CustomerName:100 AuthorizeCode:20 BillAddrNo:50 "
+            "ShipAddrNo:50 DeliveryTerms:5 ShipViaCode:20 ForwardAgentId:20 CustomerPoNo:50 CustRef:100 ExternalRef:100 "
+            "InternalRef:100 LabelNote:100 NoteText:2000 CurrencyCode:3 PayTermId:20 DeliveryCountryCode:2"
+        ),
+        [Column("Objstate", "CustomerOrderState", writable=False)],
+        _many(DECIMAL, "PreAccountingId TotalAmount! Priority"),
+        _many(BOOLEAN, "AddrFlagDb ChargesExist!"),
+        _many(INSTANT, "DateEntered! WantedDeliveryDate PlannedDeliveryDate"),
+    ),
+    references={"ContractRef": Navigation("CompanySite", (("Contract", "Contract"),))},
+    arrays={"OrderLinesArray": Navigation("CustomerOrderLine", (("OrderNo", "OrderNo"),))},
+    final=frozenset({"Invoiced", "Cancelled"}),
+    touch="InternalRef",
+)
+
+_ORDER_LINE = Entity(
+    name="CustomerOrderLine",
+    keys=("OrderNo", "LineNo", "RelNo", "LineItemNo"),
+    columns=_columns(
+        _texts(
+            "OrderNo:12! LineNo:4! RelNo:4! CatalogNo:25 CatalogDesc:200 PartNo:25 Contract:5! SalesUnitMeas:10 "
+            "ShipViaCode:20 ForwardAgentId:20 ShipAddrNo:50 NoteText:2000"
+        ),
+        [Column("Objstate", "CustomerOrderState", writable=False)],
+        _many(
+            DECIMAL,
+            "LineItemNo! BuyQtyDue QtyAssigned! QtyPicked! QtyShipped! AdjustedWeightNet AdjustedWeightGross PreAccountingId",
+        ),
+        _many(INSTANT, "PlannedShipDate RealShipDate! WantedDeliveryDate"),
+    ),
+    references={"OrderNoRef": Navigation("CustomerOrder", (("OrderNo", "OrderNo"),))},
+    final=frozenset({"Invoiced", "Cancelled"}),
+)
+
+_PROJECTION = Entity(
+    name="Projection",
+    keys=("Name",),
+    columns=_columns(_texts("Name:100! Description:2000!")),
+    writable=False,
+)
+
+_ENTITIES = (
+    _SHIPMENT,
+    _SHIPMENT_LINE,
+    _HANDLING_UNIT,
+    _COMPANY_SITE,
+    _CUSTOMER_ADDRESS,
+    _ORDER,
+    _ORDER_LINE,
+    _PROJECTION,
+)
+
+# Overviews only list; the detail projection of the same unit is the one to write through (sheet 2).
+READ_ONLY_PROJECTIONS = frozenset({"CustomerOrdersHandling"})
+
+_PROJECTIONS: dict[str, dict[str, str]] = {
+    "AllProjections": {"Projections": "Projection"},
+    "CustomerHandling": {"Reference_CustomerInfoAddressPublic": "CustomerInfoAddressPublic"},
+    "CustomerOrderHandling": {
+        "CustomerOrderSet": "CustomerOrder",
+        "CustomerOrderLineSet": "CustomerOrderLine",
+        "Reference_CompanySite": "CompanySite",
+    },
+    "CustomerOrdersHandling": {"CustomerOrderSet": "CustomerOrder"},
+    "HandlingUnitsHandling": {"HandlingUnits": "HandlingUnit"},
+    "ShipmentHandling": {
+        "ShipmentSet": "Shipment",
+        "ShipmentLineSet": "ShipmentLine",
+        "Reference_CompanySite": "CompanySite",
+    },
+    "SitesHandling": {"Reference_CompanySite": "CompanySite"},
+}
+
+_ENTITY_SERVICES = ("Shipment", "ShipmentLine", "HandlingUnit", "CustomerOrder", "CustomerOrderLine")
+
+_CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
+    "Shipment": (
+        Column("LastModifiedDate", INSTANT, writable=False),
+        Column("Cf_Tracking_No", STRING, 100),
+        Column("Cf_Delivery_Status", STRING, 100),
+        Column("Cf_Ready_To_Ship", BOOLEAN),
+        Column("Cf_Receiver_Phone", STRING, 50),
+    ),
+    "CustomerOrder": (
+        Column("LastModifiedDate", INSTANT, writable=False),
+        Column("Cf_Tracking_No", STRING, 100),
+        Column("Cf_Delivery_Status", STRING, 100),
+        Column("Cf_Ready_To_Ship", BOOLEAN),
+    ),
+    "CustomerOrderLine": (Column("Cf_Tracking_No", STRING, 100),),
+}
+
+
+@cache
+def schema_for(kind: str) -> Schema:
+    """The model of a "standard" or a "custom" tenant (sheet 13)."""
+    entities = {entity.name: entity for entity in _ENTITIES}
+    projections = dict(_PROJECTIONS)
+    if kind == "custom":
+        for name, more in _CUSTOM_COLUMNS.items():
+            entities[name] = replace(entities[name], columns=entities[name].columns | {c.name: c for c in more})
+        projections["CShipmentHandling"] = projections.pop("ShipmentHandling")
+    services = {f"{name}Entity": {f"{name}Set": name} for name in _ENTITY_SERVICES}
+    return Schema(entities, dict(sorted(projections.items())), services)
+
+
+@cache
+def metadata(kind: str, service: str) -> str:
+    """The EDMX 4.0 document of one service (sheet 2, `$metadata`)."""
+    schema = schema_for(kind)
+    sets = schema.projections.get(service) or schema.entity_services[service]
+    namespace = f"IfsApp.{service}"
+    used = {name: schema.entities[name] for name in dict.fromkeys(sets.values())}
+    set_of = {entity: name for name, entity in sets.items()}
+    enums = dict.fromkeys(c.type for e in used.values() for c in e.columns.values() if c.is_enum)
+    out = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        '<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>',
+        f'<Schema Namespace={quoteattr(namespace)} xmlns="http://docs.oasis-open.org/odata/ns/edm">',
+    ]
+    for enum in enums:
+        out.append(f'<EnumType Name="{enum}">')
+        out += [f'<Member Name="{member}" Value="{i}"/>' for i, member in enumerate(ENUMS[enum])]
+        out.append("</EnumType>")
+    for entity in used.values():
+        out.append(f'<EntityType Name="{entity.name}"><Key>')
+        out += [f'<PropertyRef Name="{key}"/>' for key in entity.keys]
+        out.append("</Key>")
+        for column in entity.columns.values():
+            facets = f' MaxLength="{column.max_length}"' if column.max_length else ""
+            if column.type == DECIMAL:
+                facets = ' Precision="130" Scale="65"'
+            if column.name in entity.keys:
+                facets += ' Nullable="false"'
+            out.append(f'<Property Name="{column.name}" Type="{column.edm(namespace)}"{facets}/>')
+        for name, navigation in entity.references.items():
+            if navigation.target in used:
+                constraints = "".join(
+                    f'<ReferentialConstraint Property="{own}" ReferencedProperty="{theirs}"/>' for own, theirs in navigation.on
+                )
+                out.append(
+                    f'<NavigationProperty Name="{name}" Type="{namespace}.{navigation.target}">{constraints}</NavigationProperty>'
+                )
+        for name, navigation in entity.arrays.items():
+            if navigation.target in used:
+                out.append(f'<NavigationProperty Name="{name}" Type="Collection({namespace}.{navigation.target})"/>')
+        out.append("</EntityType>")
+    out.append(f'<EntityContainer Name="{service}">')
+    for name, entity_name in sets.items():
+        entity = used[entity_name]
+        targets = {n: nav.target for n, nav in (entity.references | entity.arrays).items() if nav.target in used}
+        bindings = "".join(f'<NavigationPropertyBinding Path="{n}" Target="{set_of[t]}"/>' for n, t in targets.items())
+        out.append(f'<EntitySet Name="{name}" EntityType="{namespace}.{entity_name}">{bindings}</EntitySet>')
+    out.append("</EntityContainer></Schema></edmx:DataServices></edmx:Edmx>")
+    return "".join(out)

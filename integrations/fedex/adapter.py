@@ -1,0 +1,249 @@
+"""FedEx as a `Carrier`: the few verbs of the flows, made of client and mapping."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator
+
+from integrations.base.context import Context
+from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from integrations.base.http import Answer
+from integrations.base.records import BoughtShipment, LookUp, Pending, PingLayer, ShipmentRequest, VoidResult
+from integrations.base.roles import LookUpQuery, SendTicket
+from integrations.fedex import codes, mapping
+from integrations.fedex.client import FedexClient, problem
+
+LOOK_UP_DAYS = 30
+"""Track takes no longer span (sheet 12)."""
+ASK_AGAIN_S = 30.0
+AHEAD_OF_UTC = dt.timedelta(hours=14)
+"""No place on earth is further ahead: a later date is in the future everywhere."""
+
+
+class Fedex:
+    """One FedEx account. Built per connection and batch; keeps nothing that another process would need."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = FedexClient(context)
+
+    @property
+    def account(self) -> str:
+        """The shipping account, digits only. Raises ConfigurationError `account_missing`."""
+        number = re.sub(r"[\s-]", "", self._context.credentials.get("account_number", ""))
+        if not number:
+            raise ConfigurationError(
+                "The FedEx connection has no account number.",
+                code="account_missing",
+                remedy="Enter the 9-digit shipping account.",
+                vendor="fedex",
+            )
+        return number
+
+    def prepare(self) -> None:
+        """Get a token while nothing is at stake. Raises ConfigurationError, RateLimited or Unavailable."""
+        self._client.login()
+
+    # -- buying --------------------------------------------------------------------------------------------
+
+    def describe_request(self, request: ShipmentRequest, reference: str) -> dict[str, object]:
+        """The exact create body (sheet 5), plain JSON. Raises Rejected for what FedEx is bound to refuse."""
+        return mapping.build_shipment(request, reference, self.account).body
+
+    def request_notes(self, request: ShipmentRequest, reference: str) -> tuple[str, ...]:
+        """What `describe_request` changed or left out, one sentence each, for the timeline. Raises as it does."""
+        return mapping.build_shipment(request, reference, self.account).notes
+
+    def create_shipment(self, body: dict[str, object], request: ShipmentRequest, ticket: SendTicket) -> BoughtShipment | Pending:
+        """Send `body` once. Raises Rejected, ConfigurationError or RateLimited for proven refusals (sheet 17.2).
+
+        Raises OutcomeUnknown for everything that leaves open whether a label was made.
+        """
+        answer = self._client.create_shipment(body, ticket)
+        made = self._made(answer.text, request, answer.status)
+        if made is None:
+            raise self._client.problem(answer, "create shipment", "Ship", create=True)
+        return made
+
+    def parse_created(self, answer: str, request: ShipmentRequest, *, status: int | None = None) -> BoughtShipment | Pending:
+        """Read a stored answer again; raises as `create_shipment`. Without `status` only listed codes count as refusals."""
+        made = self._made(answer, request, status)
+        if made is None:
+            raise problem(status, answer, "create shipment", "Ship", create=True)
+        return made
+
+    @staticmethod
+    def _made(text: str, request: ShipmentRequest, status: int | None) -> BoughtShipment | Pending | None:
+        return mapping.read_created(mapping.parse_json(text), request) if status is None or 200 <= status < 300 else None
+
+    def ask_pending(self, ticket: str, request: ShipmentRequest) -> BoughtShipment | Pending:
+        """Ask for the result of job `ticket` (sheet 7); Pending again while FedEx shows none.
+
+        Raises Rejected where FedEx names a listed reason why the job made nothing, OutcomeUnknown where it does not
+        know the job or answers with errors that prove nothing. ConfigurationError, RateLimited and Unavailable
+        concern the question, not the shipment.
+        """
+        answer = self._client.shipment_results(self.account, ticket)
+        made = self._made(answer.text, request, answer.status)
+        if isinstance(made, BoughtShipment):
+            return made
+        payload = mapping.parse_json(answer.text)
+        errors = mapping.read_errors(payload)
+        if 200 <= answer.status < 300 and not errors:
+            if not isinstance(payload, dict):
+                raise Unavailable("FedEx's answer about the job cannot be read.", vendor="fedex", operation="shipment results")
+            return Pending(ticket, ASK_AGAIN_S)
+        error = self._client.problem(answer, "shipment results", "Ship")
+        if isinstance(error, Rejected) and (error.code == "refused" or error.vendor_code == codes.JOB_UNKNOWN):
+            # That FedEx cannot tell about the job does not prove that the job made nothing.
+            raise OutcomeUnknown(
+                f"FedEx cannot tell what became of job {ticket}: {error.vendor_text}.",
+                vendor="fedex",
+                operation="shipment results",
+                status=answer.status,
+                vendor_code=error.vendor_code,
+                vendor_text=error.vendor_text,
+                request_id=error.request_id,
+            )
+        raise error
+
+    # -- afterwards ----------------------------------------------------------------------------------------
+
+    def find_shipment(self, query: LookUpQuery) -> LookUp:
+        """Ask Track for our reference (sheet 12). No match is weak evidence, above all in the first 24 hours.
+
+        Raises ConfigurationError, RateLimited, Unavailable or Rejected where Track gave no answer to the question.
+        """
+        begin, end = self._span(query)
+        found, answer = self._look_up(query, begin, end)
+        if codes.END_DATE_IN_FUTURE in dict(found.errors):
+            # The sender's day has begun, FedEx's has not yet.
+            day = dt.timedelta(days=1)
+            end -= day
+            found, answer = self._look_up(query, min(begin, end), end)
+            self._refuse_short_sight(query, end, found)
+        matches = mapping.read_matches(found, query.reference)
+        told = dict(found.errors)
+        ambiguous = codes.REFERENCE_NOT_UNIQUE in told
+        answered = (200 <= answer.status < 300 or answer.status in (400, 404, 422)) and found.understood
+        others = [(code, line) for code, line in found.errors if code not in codes.REFERENCE_NOT_FOUND]
+        if not answered or (others and not matches and not ambiguous):
+            raise problem(
+                answer.status, answer.text, "look up reference", "Track", wait=self._client.wait(answer), errors=others or None
+            )
+        return LookUp(matches, ambiguous, "; ".join(told.values()))
+
+    @staticmethod
+    def _refuse_short_sight(query: LookUpQuery, end: dt.date, found: mapping.TrackAnswer) -> None:
+        """Not finding proves nothing where the day we look for lies behind the end of the search. Raises RateLimited."""
+        wanted = query.request.ship_date if query.request is not None else query.end
+        if wanted > end and not found.results:
+            raise RateLimited(
+                f"FedEx does not search shipments of {wanted.isoformat()} yet: its own day has not begun.",
+                retry_after_s=1800.0,
+                code="not_searchable_yet",
+                vendor="fedex",
+                operation="look up reference",
+            )
+
+    def _span(self, query: LookUpQuery) -> tuple[dt.date, dt.date]:
+        """Dates that Track accepts: not in the future, and for an old doubt the 30 days from its beginning."""
+        end = min(query.end, (self._context.now() + AHEAD_OF_UTC).date(), query.begin + dt.timedelta(days=LOOK_UP_DAYS))
+        return min(query.begin, end), end
+
+    def _look_up(self, query: LookUpQuery, begin: dt.date, end: dt.date) -> tuple[mapping.TrackAnswer, Answer]:
+        answer = self._client.track_reference(mapping.build_look_up(query.reference, query.account, begin, end))
+        return mapping.read_track(mapping.parse_json(answer.text)), answer
+
+    def void_shipment(self, master_tracking_number: str, sender_country: str) -> VoidResult:
+        """Cancel a whole shipment (sheet 8); cancelled before is a success too.
+
+        Raises Rejected with advice where FedEx will not (`void_too_late`, `void_refused`).
+        """
+        answer = self._client.cancel_shipment(mapping.build_cancel(self.account, master_tracking_number, sender_country))
+        payload = mapping.parse_json(answer.text)
+        # The success that looks like an error comes with status 400, but never with one of a broken server.
+        done = mapping.read_cancelled(payload) if 200 <= answer.status < 300 or answer.status in (400, 404, 409, 422) else None
+        if done:
+            return done
+        if 200 <= answer.status < 300 and isinstance(payload, dict) and "output" in payload and not mapping.read_errors(payload):
+            refusal = codes.CATALOGUE["SHIPMENT.CANCELEDWITHOUTPICKUP.FAILURE"]
+            raise Rejected(
+                f"FedEx did not cancel {master_tracking_number}: {mapping.cancel_message(payload) or 'no reason given'}.",
+                code=refusal.code,
+                remedy=refusal.advice,
+                vendor="fedex",
+                operation="cancel shipment",
+                status=answer.status,
+                request_id=mapping.transaction_id(payload),
+            )
+        raise self._client.problem(answer, "cancel shipment", "Ship")
+
+    # -- ping ----------------------------------------------------------------------------------------------
+
+    def ping(self) -> Iterator[PingLayer]:
+        """Token, account, permission to ship, permission to track: nothing is made, nothing is charged (sheet 2)."""
+        try:
+            self.prepare()
+        except IntegrationError as error:
+            yield _failed("token", error)
+            return
+        yield PingLayer("token", "ok", "FedEx accepts the API key.")
+        for layer, check in (("account", self._ping_account), ("ship", self._ping_ship), ("track", self._ping_track)):
+            yield _checked(layer, check)
+
+    def _ping_account(self) -> PingLayer:
+        answer = self._client.quote(mapping.build_rate_check(self.account))
+        payload = mapping.parse_json(answer.text)
+        if answer.status == 200 and isinstance(payload, dict) and not mapping.read_errors(payload):
+            return PingLayer("account", "ok", "FedEx quotes a rate for this account.")
+        error = self._client.problem(answer, "rate quote", "Rate")
+        if isinstance(error, Rejected) or error.code == "permission_missing":
+            # The quote failed for a reason of its own; whether labels can be bought is the next layer's word.
+            return PingLayer("account", "warning", f"The account could not be verified by a quote. {error.message}", error.remedy)
+        raise error
+
+    def _ping_ship(self) -> PingLayer:
+        answer = self._client.validate_shipment(mapping.build_validate_check(self.account))
+        payload = mapping.parse_json(answer.text)
+        if answer.status == 200 and isinstance(payload, dict) and not mapping.read_errors(payload):
+            return PingLayer("ship", "ok", "FedEx validates a shipment for this account.")
+        error = self._client.problem(answer, "validate shipment", "Ship")
+        if isinstance(error, Rejected):
+            return PingLayer("ship", "ok", f"The project may use Ship. The sample parcel itself was refused: {error.vendor_text}")
+        if error.code == "endpoint_missing":
+            return PingLayer("ship", "not_checked", "FedEx offers no validation here; the first label will tell.")
+        raise error
+
+    def _ping_track(self) -> PingLayer:
+        answer = self._client.track_numbers(mapping.build_track_check())
+        found = mapping.read_track(mapping.parse_json(answer.text))
+        asked = any(code.startswith("TRACKING.") for code, _ in found.errors)
+        if answer.status in (200, 400, 404) and (found.results or asked):
+            return PingLayer("track", "ok", "FedEx answers tracking questions.")
+        error = self._client.problem(answer, "track numbers", "Track")
+        if error.code == "permission_missing":
+            remedy = (
+                "Enable Track for the project of the Track API key."
+                if self._client.has_track_login
+                else "Create a Track project at developer.fedex.com and enter its keys as Track API key and Track secret key."
+            )
+            message = "Tracking is not allowed with these keys. A purchase whose answer is lost could not be looked up."
+            return PingLayer("track", "failed", message, remedy)
+        raise error
+
+
+def _checked(layer: str, check: Callable[[], PingLayer]) -> PingLayer:
+    try:
+        return check()
+    except RateLimited as error:
+        # The key was not refused; two logins in one ping may be one too many for the host's limit.
+        message = f"{error.message} Ping again in {max(1, round(error.retry_after_s))} s."
+        return PingLayer(layer, "not_checked", message, error.remedy)
+    except IntegrationError as error:
+        return _failed(layer, error)
+
+
+def _failed(layer: str, error: IntegrationError) -> PingLayer:
+    return PingLayer(layer, "failed", error.message, error.remedy)

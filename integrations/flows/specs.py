@@ -1,0 +1,27 @@
+"""The flows as the engine runs and polls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connector.services.engine.polling import PollSpec
+from connector.services.engine.work import FlowSpec
+from integrations.flows import ship
+
+FLOWS: dict[str, FlowSpec] = {
+    "ship": FlowSpec("ship", ship.ship, prefetch=lambda erp: erp.read_documents),
+    "void": FlowSpec("void", ship.void),
+}
+
+
+def _kinds(options: Mapping[str, Any]) -> Sequence[str]:
+    found: Sequence[str] = options.get("documents") or ["shipment"]
+    return found
+
+
+def _window_days(settings: Mapping[str, Any], kind: str) -> int:
+    return int(settings.get(kind, {}).get("poll", {}).get("window_days", 30))
+
+
+POLLS: dict[str, PollSpec] = {"ship": PollSpec("ship", _kinds, _window_days, ship.changed)}

@@ -1,0 +1,189 @@
+"""Connections: forms from the manifest, secrets written and never shown, ping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import display
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from connector import permissions
+from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
+from connector.forms import ConnectionForm, VendorForm, place_errors
+from connector.models import CompanyCode, Connection, Exchange, Pause, Tenant
+from connector.services import configuration, pinging
+from connector.services.configuration import ConnectionInput, InvalidConfiguration
+from connector.services.shipments import NotPossible
+from integrations import registry
+
+
+def company_codes_as_given(connection: Connection) -> list[dict[str, Any]]:
+    """Company codes and sites as they are entered."""
+    found = []
+    for company in CompanyCode.objects.filter(connection=connection).prefetch_related("sites"):
+        entry: dict[str, Any] = {"code": company.code}
+        entry |= {k: v for k in ("name", "cost_center", "freight_account") if (v := getattr(company, k))}
+        entry["sites"] = [
+            {"code": s.code, "timezone": s.timezone} | ({"address": s.address} if s.address else {}) for s in company.sites.all()
+        ]
+        found.append(entry)
+    return found
+
+
+@admin.register(Connection)
+class ConnectionAdmin(TenantAdmin):
+    """Accounts at vendors."""
+
+    list_display = ("name", "display_vendor", "environment", "display_health", "display_paused", "last_good_at", "display_ping")
+    list_display_links = ("name",)
+    list_filter = (TenantFilter,)
+    ordering = ("name",)
+    list_before_template = ROW_FORM
+    hints = ("Ping asks the real system, layer by layer, and changes nothing there.",)
+    detail_template = "connector/connection.html"
+    acts = {"ping": ("operate", "do_ping")}
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/edit/", view(self.edit_view), name="connector_connection_edit"),
+            path("<int:pk>/ping-result/", view(self.ping_result_view), name="connector_connection_ping_result"),
+            path("add/<slug:vendor>/<int:tenant_id>/", view(self.new_view), name="connector_connection_new"),
+            *super().get_urls(),
+        ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return permissions.can_somewhere(request.user, "administer")
+
+    @display(description="System")
+    def display_vendor(self, obj: Connection) -> str:
+        return registry.get(obj.vendor).label if obj.vendor in registry.VENDORS else obj.vendor
+
+    @display(description="Health")
+    def display_health(self, obj: Connection) -> SafeString:
+        return badge(obj.health, obj.get_health_display())
+
+    @display(description="Paused")
+    def display_paused(self, obj: Connection) -> SafeString | str:
+        found = Pause.objects.filter(connection=obj).exclude(state="ended").first()
+        return badge("paused", found.message[:60]) if found else ""
+
+    @display(description="")
+    def display_ping(self, obj: Connection) -> SafeString:
+        return self.row_button(obj, "ping", "Ping")
+
+    def do_ping(self, request: HttpRequest, obj: Connection) -> str:
+        if not pinging.ping_request(obj, actor=actor_of(request)):
+            raise NotPossible("A ping of this connection is under way; its result appears on the connection's page.")
+        return "The ping is under way."
+
+    def after_act(self, request: HttpRequest, obj: Any) -> str:
+        return reverse("admin:connector_connection_change", args=[obj.pk])
+
+    # -- pages -----------------------------------------------------------------------------------------
+
+    def detail_context(self, request: HttpRequest, obj: Connection) -> dict[str, Any]:
+        vendor = registry.get(obj.vendor)
+        readable = obj.secrets_readable
+        stored = obj.secrets() if readable else {}
+        rows = []
+        for credential in vendor.credentials:
+            value = str(obj.plain.get(credential.key, ""))
+            if credential.secret:
+                state = "set" if stored.get(credential.key) else "not set"
+                shown = state if readable else "unreadable with the present keys"
+            else:
+                shown = (f"…{value[-4:]}" if credential.masked else value) if value else "not set"
+            rows.append((credential.label, shown))
+        return {
+            "vendor": vendor,
+            "credentials": rows,
+            "companies": obj.company_codes.prefetch_related("sites"),
+            "pauses": Pause.objects.filter(connection=obj).exclude(state="ended"),
+            "exchanges": Exchange.objects.filter(connection=obj).order_by("-pk")[:20],
+            "running": obj.ping_started_at is not None,
+        }
+
+    def ping_result_view(self, request: HttpRequest, pk: int) -> TemplateResponse:
+        """The last ping's layers as a fragment; changes nothing."""
+        obj = self.row(request, str(pk))
+        return TemplateResponse(request, "connector/ping.html", {"object": obj, "running": obj.ping_started_at is not None})
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Which vendor, which tenant."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        tenants = permissions.scope(Tenant.objects.order_by("name"), request.user, "administer", "pk")
+        form = VendorForm(request.GET if "vendor" in request.GET else None, tenants=tenants)
+        if form.is_bound and form.is_valid():
+            chosen = form.cleaned_data
+            return HttpResponseRedirect(reverse("admin:connector_connection_new", args=[chosen["vendor"], chosen["tenant"].pk]))
+        return self.page(request, "connector/first_question.html", form=form, title="New connection", submit="Go on")
+
+    def new_view(self, request: HttpRequest, vendor: str, tenant_id: int) -> HttpResponseBase:
+        """The form of a new connection."""
+        if vendor not in registry.VENDORS or not permissions.can(request.user, "administer", tenant_id):
+            raise PermissionDenied
+        return self._form(request, vendor, Tenant.objects.get(pk=tenant_id), None)
+
+    def edit_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The form of an existing one; where it points is an administrator's."""
+        obj = self.row(request, str(pk))
+        if not self.may(request, "operate", obj):
+            raise PermissionDenied
+        return self._form(request, obj.vendor, obj.tenant, obj)
+
+    def _form(self, request: HttpRequest, slug: str, tenant: Tenant, existing: Connection | None) -> HttpResponseBase:
+        vendor = registry.get(slug)
+        may_move = permissions.can(request.user, "administer", tenant.pk)
+        initial: dict[str, Any] = {"settings": {}, "company_codes": []}
+        if existing is not None:
+            initial = {"name": existing.name, "environment": existing.environment, "settings": existing.settings}
+            initial |= {"company_codes": company_codes_as_given(existing)}
+            initial |= {f"url_{key}": existing.urls.get(key, "") for key in vendor.url_keys}
+        form = ConnectionForm(
+            request.POST if request.method == "POST" else None,
+            vendor=vendor,
+            existing=existing,
+            may_move=may_move,
+            initial=initial,
+        )
+        if form.is_bound and form.is_valid():
+            try:
+                saved = configuration.connection_save(self._entered(form, slug, tenant), actor_of(request), existing)
+            except InvalidConfiguration as error:
+                place_errors(form, error.errors, form.error_places)
+            else:
+                messages.success(request, "Saved. Press Ping to see whether it works.")
+                return HttpResponseRedirect(reverse("admin:connector_connection_change", args=[saved.pk]))
+        title = f"Edit {existing}" if existing else f"New connection to {vendor.label} for {tenant}"
+        return self.page(
+            request,
+            "connector/form.html",
+            existing,
+            form=form,
+            title=title,
+            setup_help=vendor.setup_help,
+            vendor_label=vendor.label,
+        )
+
+    @staticmethod
+    def _entered(form: ConnectionForm, slug: str, tenant: Tenant) -> ConnectionInput:
+        told = form.cleaned_data
+        return ConnectionInput(
+            slug=told.get("slug", ""),
+            tenant=tenant.slug,
+            vendor=slug,
+            name=told["name"],
+            environment=told["environment"],
+            urls={key: told[f"url_{key}"] for key in form.vendor.url_keys},
+            credentials={c.key: told[f"credential_{c.key}"] or None for c in form.vendor.credentials},
+            remove=frozenset(c.key for c in form.vendor.credentials if told.get(f"remove_{c.key}")),
+            settings=told["settings"],
+            company_codes=told["company_codes"],
+        )

@@ -1,0 +1,194 @@
+"""Integrations: on, off, run now, stop buying; what they do when."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import display
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from connector import permissions
+from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
+from connector.forms import IntegrationForm, KindForm, place_errors
+from connector.models import Baseline, FlowState, Integration, Pause, SourceRecord, Tenant
+from connector.services import audit, clock, configuration, overview, schedules, wake
+from connector.services.configuration import IntegrationInput, InvalidConfiguration
+from connector.services.shipments import NotPossible
+from integrations.flows.table import KINDS
+
+
+@admin.register(Integration)
+class IntegrationAdmin(TenantAdmin):
+    """What moves between which connections."""
+
+    list_display = ("name", "display_kind", "display_state", "display_open", "display_last", "display_run")
+    list_display_links = ("name",)
+    list_filter = (TenantFilter,)
+    ordering = ("name",)
+    list_before_template = ROW_FORM
+    list_select_related = ("source", "target", "tenant")
+    hints = ("A new integration starts from now: what stood ready before is never shipped by itself.",)
+    detail_template = "connector/integration.html"
+    acts = {
+        "on": ("operate", "do_on"),
+        "off": ("operate", "do_off"),
+        "run": ("operate", "do_run"),
+        "stop-buying": ("operate", "do_stop"),
+        "allow-buying": ("operate", "do_allow"),
+    }
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/edit/", view(self.edit_view), name="connector_integration_edit"),
+            path("add/<slug:kind>/<int:tenant_id>/", view(self.new_view), name="connector_integration_new"),
+            *super().get_urls(),
+        ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return permissions.can_somewhere(request.user, "operate")
+
+    @display(description="What")
+    def display_kind(self, obj: Integration) -> str:
+        return KINDS[obj.kind].label if obj.kind in KINDS else obj.kind
+
+    @display(description="State")
+    def display_state(self, obj: Integration) -> SafeString:
+        if not obj.enabled:
+            return badge("skipped", "Off")
+        if overview.paused_scopes(obj):
+            return badge("paused", "Paused")
+        return badge("warning", "On, buying stopped") if obj.stop_buying else badge("ok", "On")
+
+    @display(description="Unfinished")
+    def display_open(self, obj: Integration) -> str:
+        return ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in overview.open_counts(obj).items() if n) or "none"
+
+    @display(description="Last look")
+    def display_last(self, obj: Integration) -> Any:
+        return (
+            FlowState.objects.filter(integration=obj, flow="ship").values_list("last_good_poll_at", flat=True).first() or "never"
+        )
+
+    @display(description="")
+    def display_run(self, obj: Integration) -> SafeString | str:
+        return self.row_button(obj, "run", "Run now") if obj.enabled else self.row_button(obj, "on", "Switch on")
+
+    # -- acts ------------------------------------------------------------------------------------------
+
+    def do_on(self, request: HttpRequest, obj: Integration) -> str:
+        configuration.integration_switch(obj, True, actor_of(request), request.POST.get("reason", ""))
+        return "Switched on. It first notes what stands ready already."
+
+    def do_off(self, request: HttpRequest, obj: Integration) -> str:
+        configuration.integration_switch(obj, False, actor_of(request), request.POST.get("reason", ""))
+        return "Switched off. Nothing is forgotten."
+
+    def do_run(self, request: HttpRequest, obj: Integration) -> str:
+        if not obj.enabled:
+            raise NotPossible("It is switched off. Switch it on first.")
+        for flow in KINDS[obj.kind].flows:
+            if flow.available:
+                wake.poll(obj.pk, flow.name)
+        wake.work()
+        audit.append(obj.tenant, audit.Draft("run_now", {}, obj=obj, actor=actor_of(request)))
+        return "It runs now."
+
+    def do_stop(self, request: HttpRequest, obj: Integration) -> str:
+        configuration.stop_buying("integration", obj, True, actor_of(request), request.POST.get("reason", ""))
+        return "Buying is stopped. Look-ups and write-backs go on."
+
+    def do_allow(self, request: HttpRequest, obj: Integration) -> str:
+        configuration.stop_buying("integration", obj, False, actor_of(request), request.POST.get("reason", ""))
+        return "Buying is allowed again; what was held goes on."
+
+    # -- pages -----------------------------------------------------------------------------------------
+
+    def detail_context(self, request: HttpRequest, obj: Integration) -> dict[str, Any]:
+        zone = zoneinfo.ZoneInfo(obj.tenant.timezone)
+        now = clock.local_now()
+        states = {s.flow: s for s in FlowState.objects.filter(integration=obj)}
+        flows = []
+        for flow in KINDS[obj.kind].flows:
+            state = states.get(flow.name)
+            runs: list[Any] = []
+            if flow.available and obj.enabled:
+                runs = schedules.next_runs(
+                    schedules.merged_schedule(obj, flow.name), zone, 5, now, state.last_poll_at if state else None
+                )
+            flows.append((flow, state, runs))
+        concerned = Q(connection_id__in=(obj.source_id, obj.target_id)) | Q(integration=obj)
+        return {
+            "kind": KINDS[obj.kind],
+            "flows": flows,
+            "open": overview.open_counts(obj),
+            "pauses": Pause.objects.filter(concerned).exclude(state="ended"),
+            "baselines": Baseline.objects.filter(integration=obj).order_by("-completed_at")[:20],
+            "before_start": SourceRecord.objects.filter(integration=obj, before_start=True)[:1001].count(),
+        }
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Which kind, which tenant."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        tenants = permissions.scope(Tenant.objects.order_by("name"), request.user, "operate", "pk")
+        form = KindForm(request.GET if "kind" in request.GET else None, tenants=tenants)
+        if form.is_bound and form.is_valid():
+            chosen = form.cleaned_data
+            return HttpResponseRedirect(reverse("admin:connector_integration_new", args=[chosen["kind"], chosen["tenant"].pk]))
+        return self.page(request, "connector/first_question.html", form=form, title="New integration")
+
+    def new_view(self, request: HttpRequest, kind: str, tenant_id: int) -> HttpResponseBase:
+        """The form of a new integration."""
+        if kind not in KINDS or not KINDS[kind].available or not permissions.can(request.user, "operate", tenant_id):
+            raise PermissionDenied
+        return self._form(request, kind, Tenant.objects.get(pk=tenant_id), None)
+
+    def edit_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The form of an existing one."""
+        obj = self.row(request, str(pk))
+        if not self.may(request, "operate", obj):
+            raise PermissionDenied
+        return self._form(request, obj.kind, obj.tenant, obj)
+
+    def _form(self, request: HttpRequest, kind: str, tenant: Tenant, existing: Integration | None) -> HttpResponseBase:
+        blocks = ("company_codes", "schedule", "options", "mappings", "value_maps")
+        initial: dict[str, Any] = {"company_codes": [], "schedule": {}, "options": {}, "mappings": [], "value_maps": {}}
+        if existing is not None:
+            initial = {name: getattr(existing, name) for name in (*blocks, "name", "start_from")}
+            initial |= {"source": existing.source.slug, "target": existing.target.slug}
+        form = IntegrationForm(
+            request.POST if request.method == "POST" else None,
+            kind=KINDS[kind],
+            tenant=tenant,
+            existing=existing,
+            initial=initial,
+        )
+        if form.is_bound and form.is_valid():
+            told = form.cleaned_data
+            entered = IntegrationInput(
+                slug=told.get("slug", ""),
+                tenant=tenant.slug,
+                kind=kind,
+                name=told["name"],
+                source=told["source"].slug,
+                target=told["target"].slug,
+                start_from=told["start_from"],
+                **{name: told[name] for name in blocks},
+            )
+            try:
+                saved = configuration.integration_save(entered, actor_of(request), existing)
+            except InvalidConfiguration as error:
+                place_errors(form, error.errors, IntegrationForm.error_places)
+            else:
+                messages.success(request, "Saved." if existing else "Saved. It is off until you switch it on.")
+                return HttpResponseRedirect(reverse("admin:connector_integration_change", args=[saved.pk]))
+        return self.page(
+            request, "connector/form.html", existing, form=form, title=f"Edit {existing}" if existing else "New integration"
+        )

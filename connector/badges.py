@@ -1,0 +1,19 @@
+"""States as word and colour; the word alone says it, the colour only helps."""
+
+from __future__ import annotations
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+_BY_COLOUR = {
+    "good": "done ok active",
+    "calm": "waiting running skipped cancelled voided unknown not_checked absent",
+    "warn": "voiding in_doubt needs_approval warning open sent pending probing",
+    "bad": "failed refused paused",
+}
+COLOURS = {state: colour for colour, states in _BY_COLOUR.items() for state in states.split()}
+
+
+def badge(state: str, label: str) -> SafeString:
+    """A state as word and colour."""
+    return format_html('<span class="mlc-badge mlc-{}">{}</span>', COLOURS.get(state, "calm"), label)

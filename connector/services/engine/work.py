@@ -1,0 +1,535 @@
+"""The one loop: reserve slots, claim a group, read ahead, run it (ENGINE 4). Task, `sync` and `replay` call the same."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import close_old_connections, connection, transaction
+from django.db.models import Exists, F, OuterRef, Q, Sum
+
+from connector import workers
+from connector.models import Connection, EffectSend, Exchange, Integration, Pause, Slot, SourceRecord, Step, Transfer
+from connector.services import clock, keys, vendors
+from connector.services.database import release_connection
+from connector.services.engine import outcomes, pauses
+from connector.services.engine.recorder import ExchangeBuffer, boottime
+from connector.services.engine.run import Job, Prefetched, Run
+from connector.services.engine.signals import LeaseLost, RunEnds, StaleRead
+from integrations import registry
+from integrations.base.drill import boundary
+from integrations.base.errors import IntegrationError
+from integrations.base.http import recording
+from integrations.base.records import Problem
+
+logger = logging.getLogger(__name__)
+
+FlowCode = Callable[[Run, Any, Any], None]
+MAX_STALE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSpec:
+    """A flow as the loop needs it: its code, and the one read that is done ahead for a claimed group."""
+
+    name: str
+    code: FlowCode
+    prefetch: Callable[[Any], Callable[[Sequence[str]], Mapping[str, Any]]] | None = None
+
+
+Flows = Mapping[str, FlowSpec]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one `process` call did, by the state transfers ended in."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    more: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, state: str) -> None:
+        with self.lock:
+            self.states[state] = self.states.get(state, 0) + 1
+
+
+def process(
+    integration: Integration,
+    flows: Flows,
+    *,
+    only: Sequence[int] | None = None,
+    buying: bool = True,
+    stop: threading.Event | None = None,
+    threads: int | None = None,
+) -> Tally:
+    """Work on what is due of one integration for about 20 s, or until nothing is due.
+
+    `only` limits to these transfers (replay in the foreground). `Tally.more` says that due work is left.
+    Raises nothing for faults of single records; database errors propagate.
+    """
+    tally = Tally()
+    problem = keys.problem()
+    if problem:
+        logger.error("%s %s", problem, keys.REMEDY)
+        return tally
+    stop = stop or threading.Event()
+    until = time.monotonic() + settings.ENGINE["SLICE_S"]
+    job = Job(integration=integration, installation=keys.installation(), owner=uuid.uuid4(), buying=buying)
+    job.options = flow_options(integration)
+    free_dead_owners(integration)
+    slots = _reserve(job, threads or settings.WORKER_THREADS)
+    if not slots:
+        tally.more = due(integration).exists()
+        return tally
+    heart = _Heart(job)
+    try:
+        with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="slot") as pool:
+            while time.monotonic() < until and not stop.is_set():
+                group = _claim(job, only)
+                if not group.transfers:
+                    break
+                boundary("claimed")
+                heart.beat_for(group)
+                _run_group(job, flows, group, pool, slots, until, stop, tally)
+                if only is not None:
+                    break
+            else:
+                tally.more = due(integration).exists()
+    finally:
+        heart.stop()
+        Slot.objects.filter(owner=job.owner).delete()
+    return tally
+
+
+def flow_options(integration: Integration) -> dict[str, Any]:
+    """The integration's options as stored; flows merge their defaults."""
+    return dict(integration.options)
+
+
+# -- slots -------------------------------------------------------------------------------------------
+
+
+def _reserve(job: Job, threads: int) -> int:
+    """Reserve parallel calls at both connections; the number granted (0: come again later).
+
+    The rows of both connections are locked in id order: counting without the lock lets everybody in.
+    """
+    ends = sorted({job.source.pk, job.target.pk})
+    with transaction.atomic():
+        rows = list(Connection.objects.select_for_update().filter(pk__in=ends).order_by("pk"))
+        granted = threads
+        Slot.objects.filter(connection_id__in=ends, expires_at__lt=clock.at()).delete()
+        for row in rows:
+            limit = vendors.max_parallel_of(registry.get(row.vendor), row.settings)
+            held = Slot.objects.filter(connection=row).aggregate(n=Sum("count"))["n"] or 0
+            granted = min(granted, limit - held)
+        if granted <= 0:
+            return 0
+        Slot.objects.bulk_create(
+            Slot(
+                tenant_id=job.integration.tenant_id,
+                connection=row,
+                owner=job.owner,
+                count=granted,
+                expires_at=clock.at(settings.ENGINE["LEASE_S"]),
+            )
+            for row in rows
+        )
+    return granted
+
+
+# -- claiming ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Group:
+    """Claimed transfers with what the runs need, and the pause that one of them may go first for."""
+
+    transfers: list[Transfer] = field(default_factory=list)
+    were: dict[int, str] = field(default_factory=dict)
+    probes: dict[int, Pause] = field(default_factory=dict)
+
+
+def due(integration: Integration, only: Sequence[int] | None = None) -> Any:
+    """Transfers of an enabled integration that may run now (pauses not considered)."""
+    waiting = Q(state__in=("waiting", "in_doubt"), due_at__lte=clock.at())
+    lapsed = Q(state="running", lease_until__lt=clock.at())
+    found = Transfer.objects.filter(waiting | lapsed, integration=integration, integration__enabled=True)
+    return found.filter(pk__in=only) if only is not None else found
+
+
+def free_dead_owners(integration: Integration) -> int:
+    """Running transfers whose owner was a process of this host and boot that is gone: their lease ends now."""
+    freed = 0
+    owners = Transfer.objects.filter(integration=integration, state="running").values_list("owner_process", flat=True).distinct()
+    for name in owners:
+        if name and workers.is_dead(name):
+            freed += Transfer.objects.filter(integration=integration, state="running", owner_process=name).update(
+                lease_until=clock.at(-1)
+            )
+            Slot.objects.filter(owner__in=Transfer.objects.filter(owner_process=name).values("owner")).delete()
+    return freed
+
+
+def _claim(job: Job, only: Sequence[int] | None) -> Group:
+    """Claim up to a group; which rows are ours is read back by our owner id."""
+    free_dead_owners(job.integration)
+    open_pauses = pauses.open_pauses(job.integration)
+    limit, candidates, probes = _candidates(job, due(job.integration, only), open_pauses)
+    group = Group()
+    if candidates is None:
+        return group
+    candidates = candidates.order_by("due_at", "pk")
+    if connection.features.has_select_for_update_skip_locked:
+        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
+    with transaction.atomic():
+        found = list(candidates.values_list("pk", "state")[:limit])
+        if not found:
+            return group
+        # The whole condition again: on PostgreSQL several claimers may have read the same candidates.
+        due(job.integration, [pk for pk, _ in found]).update(
+            state="running",
+            owner=job.owner,
+            owner_process=workers.process_name(),
+            epoch=F("epoch") + 1,
+            lease_until=clock.at(settings.ENGINE["LEASE_S"]),
+            updated_at=clock.at(),
+        )
+        mine = Transfer.objects.filter(owner=job.owner, state="running", pk__in=[pk for pk, _ in found])
+        group.transfers = list(mine.select_related("record").order_by("due_at", "pk"))
+    group.were = dict(found)
+    for transfer in group.transfers:
+        transfer.integration = job.integration
+        if transfer.pk in probes:
+            group.probes[transfer.pk] = probes[transfer.pk]
+    return group
+
+
+def _candidates(job: Job, candidates: Any, open_pauses: list[Pause]) -> tuple[int, Any, dict[int, Pause]]:
+    """Leave out paused scopes; where one transfer may go first, only that one. None: nothing may run."""
+    limit = settings.ENGINE["GROUP"]
+    probes: dict[int, Pause] = {}
+    now = clock.now() if open_pauses else None
+    for found in open_pauses:
+        whole = found.scope in ("connection", "integration")
+        within = Q() if whole else (Q(site=found.scope_name) if found.scope == "site" else Q(company_code=found.scope_name))
+        resting_over = (
+            found.kind == Pause.Kind.REST and found.state == "active" and now and found.probe_at and found.probe_at <= now
+        )
+        if found.state == "probing" or resting_over:
+            probe = _probe(found, candidates.filter(within))
+            if probe is None:
+                if whole:
+                    return limit, None, {}
+                candidates = candidates.exclude(within)
+                continue
+            probes[probe] = found
+            if whole:
+                limit, candidates = 1, candidates.filter(pk=probe)
+            else:
+                candidates = candidates.filter(~within | Q(pk=probe))
+        elif whole:
+            return limit, None, {}
+        else:
+            candidates = candidates.exclude(within)
+    return limit, candidates, probes
+
+
+def _probe(found: Pause, candidates: Any) -> int | None:
+    """The one transfer that goes first for a pause; the same for everybody until it is back."""
+    if found.probe_transfer is not None:
+        if candidates.filter(pk=found.probe_transfer).exists():
+            return found.probe_transfer
+        # Only one that really runs keeps the others waiting: its integration may be off or paused meanwhile.
+        if Transfer.objects.filter(pk=found.probe_transfer, state="running", lease_until__gte=clock.at()).exists():
+            return None
+        Pause.objects.filter(pk=found.pk, probe_transfer=found.probe_transfer).update(probe_transfer=None)
+    # Those that wait come before those in doubt: a look-up that works says nothing about buying.
+    chosen: int | None = candidates.order_by("-state", "due_at", "pk").values_list("pk", flat=True).first()
+    if chosen is None:
+        return None
+    won = (
+        Pause.objects.filter(pk=found.pk, probe_transfer__isnull=True)
+        .exclude(state="ended")
+        .update(probe_transfer=chosen, state="probing")
+    )
+    return chosen if won else None
+
+
+class _Heart(threading.Thread):
+    """Renews the leases of claimed transfers and of the slots while their calls run."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(daemon=True, name="heartbeat")
+        self.job = job
+        self.over = threading.Event()
+
+    def beat_for(self, group: Group) -> None:
+        if not self.is_alive():
+            self.start()
+
+    def stop(self) -> None:
+        self.over.set()
+        if self.is_alive():
+            self.join()
+
+    def run(self) -> None:
+        while not self.over.wait(settings.ENGINE["HEARTBEAT_S"]):
+            try:
+                until = clock.at(settings.ENGINE["LEASE_S"])
+                Transfer.objects.filter(owner=self.job.owner, state="running").update(lease_until=until)
+                Slot.objects.filter(owner=self.job.owner).update(expires_at=until)
+            except Exception:  # the lease says who owns what; a missed beat only shortens it
+                logger.exception("heartbeat failed")
+            finally:
+                connection.close()
+
+
+# -- running -----------------------------------------------------------------------------------------
+
+
+def _run_group(
+    job: Job, flows: Flows, group: Group, pool: ThreadPoolExecutor, slots: int, until: float, stop: threading.Event, tally: Tally
+) -> None:
+    sends, writes = _memory(group)
+    ahead = _prefetch(job, flows, group, sends)
+    waiting = list(group.transfers)
+    lock = threading.Lock()
+
+    def take() -> Transfer | None:
+        with lock:
+            if waiting and time.monotonic() < until and not stop.is_set():
+                return waiting.pop(0)
+            return None
+
+    def worker() -> None:
+        close_old_connections()
+        try:
+            while (transfer := take()) is not None:
+                record = transfer.record
+                run = Run(
+                    job,
+                    transfer,
+                    record,
+                    sends=sends.get(record.pk, ()),
+                    done_writes=writes.get(record.pk, {}),
+                    prefetched=ahead.get(transfer.pk),
+                )
+                _attempt(run, flows, group.probes.get(transfer.pk))
+                tally.add(transfer.state)
+        finally:
+            connection.close()
+
+    done = [pool.submit(worker) for _ in range(min(slots, len(waiting)))]
+    if not connection.in_atomic_block:
+        release_connection()
+    for future in done:
+        future.result()
+    for transfer in waiting:  # not started: as it was
+        Transfer.objects.filter(pk=transfer.pk, epoch=transfer.epoch, state="running").update(
+            state="in_doubt" if group.were.get(transfer.pk) == "in_doubt" else "waiting",
+            owner=None,
+            owner_process="",
+            lease_until=None,
+        )
+
+
+def _memory(group: Group) -> tuple[dict[int, list[EffectSend]], dict[int, dict[tuple[str, str], Step]]]:
+    """What earlier attempts left: the newest send of each effect and the writes done, of the present generations."""
+    records = {t.record_id: t.record for t in group.transfers}
+    sends: dict[int, dict[tuple[str, str], EffectSend]] = {}
+    rows = EffectSend.objects.filter(effect__record__in=records, effect__generation=F("effect__record__generation"))
+    for send in rows.select_related("effect").order_by("number"):
+        sends.setdefault(send.effect.record_id, {})[(send.effect.kind, send.effect.key)] = send
+    writes: dict[int, dict[tuple[str, str], Step]] = {}
+    fresh = {pk for pk, r in records.items() if r.audit_sequence > 1}
+    if fresh:
+        steps = Step.objects.filter(record__in=fresh, kind="write", state="done", generation=F("record__generation"))
+        for step in steps.order_by("id"):
+            writes.setdefault(step.record_id, {})[(step.name, step.key)] = step
+    return {pk: list(found.values()) for pk, found in sends.items()}, writes
+
+
+def _prefetch(job: Job, flows: Flows, group: Group, sends: Mapping[int, list[EffectSend]]) -> dict[int, Prefetched]:
+    """Read ahead, in one batch per flow, for the transfers that will read; its exchanges are stored once.
+
+    A batch that fails as a whole is no error of any record: each reads for itself.
+    """
+    made: dict[int, Prefetched] = {}
+    for name in {t.flow for t in group.transfers}:
+        spec = flows.get(name)
+        if spec is None or spec.prefetch is None:
+            continue
+        reading = [
+            t
+            for t in group.transfers
+            if t.flow == name and not any(s.outcome in ("done", "sent", "unknown", "pending") for s in sends.get(t.record_id, ()))
+        ]
+        if len(reading) < 2:
+            continue
+        batch = uuid.uuid4()
+        buffer = ExchangeBuffer(job.connections, batch=batch)
+        buffer.step = "read"
+        at = boottime()
+        values: Mapping[str, Any] = {}
+        try:
+            with recording(buffer):
+                values = spec.prefetch(job.adapter(job.source))([t.source_key for t in reading])
+        except IntegrationError as error:
+            logger.info("reading %s documents ahead failed (%s); each is read alone", len(reading), error.code)
+        except Exception:
+            logger.exception("reading ahead failed; each document is read alone")
+        Exchange.objects.bulk_create(buffer.take())
+        for transfer in reading:
+            value = values.get(transfer.source_key)
+            if value is not None and not isinstance(value, Problem):
+                made[transfer.pk] = Prefetched(value, at, batch)
+    return made
+
+
+def _attempt(run: Run, flows: Flows, probe: Pause | None) -> None:
+    """One attempt, whatever happens in it; the transfer leaves `running` unless somebody else has it."""
+    try:
+        try:
+            _carry(run, flows)
+        except LeaseLost:
+            raise
+        except RunEnds as end:
+            outcomes.ended(run, end)
+        except IntegrationError as error:
+            outcomes.errored(run, error, probe if probe is not None and probe.kind == Pause.Kind.REST else None)
+            if probe is not None:
+                _after_probe(run, probe, error)
+                return
+        except Exception as error:
+            outcomes.crashed(run, error)
+        else:
+            outcomes.finish(run)
+            _vendor_answers(run)
+        if probe is not None:
+            _after_probe(run, probe, None)
+    except LeaseLost:
+        logger.info("transfer %s is somebody else's now", run.transfer.pk)
+    except Exception:
+        # Not even the failure could be saved: the lease lapses and somebody tries again.
+        logger.exception("transfer %s: its end could not be saved", run.transfer.pk)
+        _give_up(run)
+
+
+def _give_up(run: Run) -> None:
+    """What happened cannot be stored (a text that the database refuses): say so without it, or it would go round for ever."""
+    try:
+        Transfer.objects.filter(pk=run.transfer.pk, epoch=run.transfer.epoch, state="running").update(
+            state="in_doubt" if record_has_open_send(run.source_record) else "failed",
+            due_at=clock.at(900),
+            owner=None,
+            owner_process="",
+            lease_until=None,
+            code="internal_error",
+            message="The end of this attempt could not be stored; the log tells why.",
+            remedy="Report the number of this transfer.",
+            updated_at=clock.at(),
+        )
+    except Exception:  # the database is away: the lease lapses and somebody tries again
+        logger.exception("transfer %s stays claimed until its lease lapses", run.transfer.pk)
+
+
+def _carry(run: Run, flows: Flows) -> None:
+    spec = flows.get(run.transfer.flow)
+    if spec is None:
+        raise RuntimeError(f"no flow {run.transfer.flow}")
+    for _ in range(MAX_STALE):
+        try:
+            run.calling = run.job.source
+            source = run.job.adapter(run.job.source)
+            run.calling = run.job.target
+            target = run.job.adapter(run.job.target)
+            run.calling = None
+            spec.code(run, source, target)
+            return
+        except StaleRead:
+            run.restart()
+    raise RuntimeError("the document grew stale three times before it could be acted on")
+
+
+def _vendor_answers(run: Run) -> None:
+    """Both ends answered: their row of failures, if there was one, is over."""
+    for end in (run.job.source, run.job.target):
+        if end.unavailable_in_a_row or end.pk in run.job.flaky:
+            run.job.flaky.discard(end.pk)
+            end.unavailable_in_a_row = 0
+            pauses.answered(end)
+
+
+def _after_probe(run: Run, probe: Pause, error: IntegrationError | None) -> None:
+    """The one that went first is back: did it pass the wall?"""
+    now = Pause.objects.filter(pk=probe.pk).first()
+    if now is None or now.state == "ended" or now.probe_transfer not in (None, run.transfer.pk):
+        return
+    if now.state == "active":  # it hit the same wall and paused the scope again
+        return
+    if probe.kind == Pause.Kind.REST:
+        if run.lost or error is not None and type(error).__name__ in ("Unavailable", "NotSent", "OutcomeUnknown"):
+            pauses.probe_failed(now)
+        else:
+            pauses.end(now, f"transfer {run.transfer.pk} passed")
+        return
+    if error is None and (run.transfer.state == "done" or not probe.step or probe.step in run.passed):
+        pauses.end(now, f"transfer {run.transfer.pk} passed")
+        return
+    if probe.step and probe.step in run.passed:
+        pauses.end(now, f"transfer {run.transfer.pk} passed the step that had failed")
+        return
+    Pause.objects.filter(pk=probe.pk, state="probing").update(probe_transfer=None)
+
+
+def record_has_open_send(record: SourceRecord) -> bool:
+    """Whether a send of this record has an open outcome."""
+    return EffectSend.objects.filter(effect__record=record, outcome__in=EffectSend.OPEN).exists()
+
+
+def _workable() -> Any:
+    """Enabled integrations with due work that are not paused as a whole."""
+    something = Transfer.objects.filter(
+        Q(state__in=("waiting", "in_doubt"), due_at__lte=clock.at()) | Q(state="running", lease_until__lt=clock.at()),
+        integration=OuterRef("pk"),
+    )
+    blocked = Pause.objects.filter(
+        Q(connection=OuterRef("source")) | Q(connection=OuterRef("target")) | Q(integration=OuterRef("pk")),
+        scope__in=("connection", "integration"),
+        state="active",
+    ).filter(Q(kind="configuration") | Q(probe_at__gt=clock.at()))
+    return Integration.objects.filter(Exists(something), ~Exists(blocked), enabled=True)
+
+
+def idle_processes() -> int:
+    """How many more processes could usefully work now: 0 when nobody has due work, or enough are at it already."""
+    if not _workable().exists():
+        return 0
+    busy = Slot.objects.filter(expires_at__gt=clock.at()).values("owner").distinct().count()
+    return max(0, int(settings.WORKER_PROCESSES) - busy)
+
+
+def next_integration(but: Collection[int] = ()) -> Integration | None:
+    """The integration with due work whose tenant, then itself, was served least recently. Marks it as served.
+
+    `but` names those that have just shown that nothing of theirs can move (a paused site, no free slot).
+    """
+    found: Integration | None = (
+        _workable()
+        .exclude(pk__in=but)
+        .select_related("source", "target", "tenant")
+        .order_by(F("tenant__last_served_at").asc(nulls_first=True), F("last_served_at").asc(nulls_first=True), "pk")
+        .first()
+    )
+    if found is not None:
+        type(found.tenant).objects.filter(pk=found.tenant_id).update(last_served_at=clock.at())
+        Integration.objects.filter(pk=found.pk).update(last_served_at=clock.at())
+    return found

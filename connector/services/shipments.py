@@ -1,0 +1,268 @@
+"""Shipments: the rows that a purchase means, voiding, buying again, labels."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from connector.models import Connection, EffectSend, Label, Package, Reference, Shipment, SourceRecord, Transfer
+from connector.services import audit, clock, wake
+from connector.services.engine.polling import new_transfer
+from integrations.base.records import BoughtPackage, BoughtShipment, ShipmentRequest
+
+MEDIA_SUFFIX = {"application/pdf": "pdf", "image/png": "png", "application/zpl": "zpl", "application/epl": "epl"}
+
+
+class NotPossible(Exception):
+    """The act is refused in this state. The message says why and what to do instead."""
+
+
+def normalise(value: str) -> str:
+    """A number as people search for it: upper case, letters and digits only."""
+    return re.sub(r"[^0-9A-Z]", "", value.upper())
+
+
+def shipment_store(
+    *,
+    transfer: Transfer,
+    record: SourceRecord,
+    send: EffectSend,
+    carrier: Connection,
+    request: ShipmentRequest | None,
+    bought: BoughtShipment,
+    accounting: tuple[str, str] = ("", ""),
+    clash: bool = False,
+) -> tuple[Shipment | None, dict[str, Any]]:
+    """Make shipment, packages, labels and references inside the caller's transaction.
+
+    With `clash` (another live shipment holds one of the numbers) nothing is made: the number stays on the
+    send. Returns the shipment and plain facts for the audit. Raises IntegrityError for a clash.
+    """
+    facts: dict[str, Any] = {
+        "tracking_numbers": [p.tracking_number for p in bought.packages] or [bought.master_tracking_number],
+        "transaction_id": bought.transaction_id,
+        "cost": f"{bought.cost.amount} {bought.cost.currency}" if bought.cost else "unknown",
+    }
+    if clash:
+        return None, facts | {"clash": True}
+    now = clock.local_now()
+    shipment = Shipment.objects.create(
+        tenant_id=record.tenant_id,
+        integration_id=record.integration_id,
+        record=record,
+        transfer=transfer,
+        send=send,
+        carrier=carrier,
+        source_key=record.source_key,
+        document_number=record.source_key.partition(":")[2][:60],
+        company_code=record.company_code,
+        site=record.site,
+        generation=record.generation,
+        master_tracking_number=bought.master_tracking_number[:60],
+        service=(bought.service or (request.service if request else ""))[:60],
+        ship_date=bought.ship_date or (request.ship_date if request else None),
+        cost=bought.cost.amount if bought.cost else None,
+        currency=bought.cost.currency[:3] if bought.cost else "",
+        cost_kind=Shipment.CostKind.RATED if bought.cost else Shipment.CostKind.UNKNOWN,
+        cost_center=accounting[0],
+        freight_account=accounting[1],
+        estimated_delivery=bought.estimated_delivery,
+        transaction_id=bought.transaction_id[:128],
+        alerts=list(bought.alerts),
+        adopted=bought.adopted,
+        status_at=now,
+        created_at=now,
+        **_recipient(request),
+    )
+    _packages(shipment, bought, request, now)
+    _references(shipment, send, bought, request)
+    return shipment, facts
+
+
+def _recipient(request: ShipmentRequest | None) -> dict[str, str]:
+    if request is None:
+        return {}
+    to = request.recipient
+    return {
+        "recipient_name": (to.company or to.name)[:120],
+        "recipient_city": to.city[:80],
+        "recipient_postal_code": to.postal_code[:20],
+        "recipient_country": to.country[:2],
+        "sender_country": request.sender.country[:2],
+    }
+
+
+def _packages(shipment: Shipment, bought: BoughtShipment, request: ShipmentRequest | None, now: Any) -> None:
+    specs = {p.package_id: p for p in request.packages} if request else {}
+    pieces = bought.packages or (BoughtPackage(bought.master_tracking_number, 1),)
+    packages = [
+        Package(
+            tenant_id=shipment.tenant_id,
+            shipment=shipment,
+            carrier_id=shipment.carrier_id,
+            sequence=place,
+            package_id=piece.package_id[:60],
+            tracking_number=piece.tracking_number[:60],
+            ship_date=shipment.ship_date,
+            weight=specs[piece.package_id].weight.value if piece.package_id in specs else None,
+            weight_unit=specs[piece.package_id].weight.unit if piece.package_id in specs else "",
+        )
+        for place, piece in enumerate(sorted(pieces, key=lambda p: p.sequence), 1)
+    ]
+    Package.objects.bulk_create(packages)
+    labels_store(zip(packages, sorted(pieces, key=lambda p: p.sequence), strict=True), now)
+
+
+def labels_store(pairs: Iterable[tuple[Package, BoughtPackage]], now: Any) -> int:
+    """Keep the label bytes of packages; how many there were."""
+    rows = [
+        Label(
+            tenant_id=package.tenant_id,
+            package=package,
+            media_type=piece.label.media_type[:60],
+            data=piece.label.data,
+            sha256=hashlib.sha256(piece.label.data).hexdigest(),
+            size=len(piece.label.data),
+            readable=piece.label.readable,
+            problem=piece.label.problem[:300],
+            created_at=now,
+        )
+        for package, piece in pairs
+        if piece.label is not None
+    ]
+    Label.objects.bulk_create(rows)
+    return len(rows)
+
+
+def _references(shipment: Shipment, send: EffectSend, bought: BoughtShipment, request: ShipmentRequest | None) -> None:
+    told = [
+        ("document", shipment.document_number),
+        ("our_reference", send.reference),
+        ("tracking", bought.master_tracking_number),
+    ]
+    told += [("tracking", p.tracking_number) for p in bought.packages]
+    told.append(("transaction", bought.transaction_id))
+    if request is not None:
+        told += list(request.references)
+        told += [pair for package in request.packages for pair in package.references]
+    seen = dict.fromkeys((kind[:30], value[:120]) for kind, value in told if value)
+    Reference.objects.bulk_create(
+        Reference(tenant_id=shipment.tenant_id, shipment=shipment, kind=kind, value=value, normalised=normalise(value))
+        for kind, value in seen
+    )
+
+
+def numbers_of(record: SourceRecord) -> frozenset[str]:
+    """Every number of any package of any generation of this record: ours, whatever became of it."""
+    return frozenset(Package.objects.filter(shipment__record=record).values_list("tracking_number", flat=True)) | frozenset(
+        Shipment.objects.filter(record=record).values_list("master_tracking_number", flat=True)
+    )
+
+
+def holds_number(carrier: Connection, numbers: Iterable[str], *, but_send: EffectSend | None) -> bool:
+    """Whether another live shipment of ours has one of these numbers."""
+    held = Package.objects.filter(carrier=carrier, tracking_number__in=list(numbers), voided=False)
+    if but_send is not None:
+        held = held.exclude(shipment__send=but_send)
+    return held.exists()
+
+
+# -- voiding -----------------------------------------------------------------------------------------
+
+
+def void_request(shipment: Shipment, *, then: str, actor: str, reason: str) -> Transfer:
+    """Ask for a shipment to be cancelled at its carrier. `then`: "clear" our number in the ERP, or "rebuy".
+
+    Makes a transfer of flow `void` (so that it is retried, leased and seen like all work). Raises NotPossible.
+    """
+    if not reason.strip():
+        raise NotPossible("Give a reason: it is kept with the shipment.")
+    with transaction.atomic():
+        record = SourceRecord.objects.select_for_update().get(pk=shipment.record_id)
+        shipment.refresh_from_db()
+        if shipment.state != Shipment.State.ACTIVE:
+            raise NotPossible(f"This shipment is {shipment.get_state_display().lower()} already.")
+        _close_unfinished(record, actor)
+        transfer = open_transfer(
+            record, flow="void", decision={"shipment": shipment.pk, "then": then, "actor": actor, "reason": reason.strip()}
+        )
+        Shipment.objects.filter(pk=shipment.pk).update(state=Shipment.State.VOIDING)
+        told = {"then": then, "reason": reason.strip(), "tracking_number": shipment.master_tracking_number}
+        audit.append_to_record(record, [audit.Draft("void_requested", told, obj=shipment, actor=actor)])
+        wake.work()
+    return transfer
+
+
+def _close_unfinished(record: SourceRecord, actor: str) -> None:
+    """End the record's unfinished transfer so that another may begin. Raises NotPossible while a send is open or it runs."""
+    open_send = EffectSend.objects.filter(effect__record=record, outcome__in=EffectSend.OPEN).exists()
+    if open_send:
+        raise NotPossible("A request to the carrier is in doubt. Settle it first: look, or decide with one of its two buttons.")
+    unfinished = Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).first()
+    if unfinished is None:
+        return
+    hit = Transfer.objects.filter(
+        pk=unfinished.pk, epoch=unfinished.epoch, state__in=("waiting", "failed", "needs_approval")
+    ).update(state="cancelled", code="superseded", message=f"Ended by {actor}.", finished_at=clock.at(), updated_at=clock.at())
+    if not hit:
+        raise NotPossible("Work on this document is under way. Try again in a moment.")
+
+
+def open_transfer(record: SourceRecord, *, flow: str = "", decision: dict[str, Any] | None = None) -> Transfer:
+    """A new transfer with the record's next revision (inside a transaction)."""
+    SourceRecord.objects.filter(pk=record.pk).update(revision=F("revision") + 1)
+    record.refresh_from_db(fields=["revision"])
+    transfer = new_transfer(record, record.revision, flow=flow, decision=decision)
+    transfer.save()
+    return transfer
+
+
+def voided(shipment: Shipment, record: SourceRecord, *, actor: str, already: bool) -> None:
+    """The carrier has cancelled it: proven. One commit; repeating it changes nothing."""
+    with transaction.atomic():
+        hit = (
+            Shipment.objects.filter(pk=shipment.pk)
+            .exclude(state=Shipment.State.VOIDED)
+            .update(state=Shipment.State.VOIDED, voided_at=clock.at(), status="cancelled", next_track_at=None)
+        )
+        if not hit:
+            return
+        Package.objects.filter(shipment=shipment).update(voided=True)
+        told = {"tracking_number": shipment.master_tracking_number, "already": already}
+        audit.append_to_record(record, [audit.Draft("voided", told, obj=shipment, actor=actor)], held=True, bought_digest="")
+
+
+def buy_again(record: SourceRecord, *, actor: str, reason: str) -> Transfer:
+    """A voided document ships again: next generation, new transfer, with guard and fresh read. Raises NotPossible."""
+    if not reason.strip():
+        raise NotPossible("Give a reason: it is kept with the document.")
+    with transaction.atomic():
+        record = SourceRecord.objects.select_for_update().get(pk=record.pk)
+        if not record.held:
+            raise NotPossible("This document has not been voided: there is nothing to buy again.")
+        _close_unfinished(record, actor)
+        transfer = _next_generation(record, actor, reason.strip())
+    return transfer
+
+
+def _next_generation(record: SourceRecord, actor: str, reason: str) -> Transfer:
+    transfer = open_transfer(record)
+    audit.append_to_record(
+        record,
+        [audit.Draft("buy_again", {"generation": record.generation + 1, "reason": reason}, obj=transfer, actor=actor)],
+        generation=record.generation + 1,
+        held=False,
+        bought_digest="",
+    )
+    wake.work()
+    return transfer
+
+
+def rebuy_after_void(record: SourceRecord, actor: str, reason: str) -> None:
+    """The second half of "void and buy again" (inside the commit that ends the void)."""
+    _next_generation(record, actor, reason)

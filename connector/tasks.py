@@ -1,0 +1,66 @@
+"""Doors for django-q2: fetch rows by id, call one service, come again if there is more (ENGINE 4)."""
+
+from __future__ import annotations
+
+import logging
+import zoneinfo
+
+from connector.models import Connection, FlowState, Integration
+from connector.services import clock, pinging, schedules, wake
+from connector.services.engine import polling, work
+from integrations.flows.specs import FLOWS, POLLS
+from integrations.flows.table import KINDS
+
+logger = logging.getLogger(__name__)
+
+
+def _integration(pk: int) -> Integration | None:
+    return Integration.objects.select_related("source", "target", "tenant").filter(pk=pk, enabled=True).first()
+
+
+def tick() -> None:
+    """Every minute: polls that are due, and a look for due work (the safety net; wake-ups are quicker)."""
+    now = clock.now()
+    polled = {(i, flow): at for i, flow, at in FlowState.objects.values_list("integration_id", "flow", "last_poll_at")}
+    for integration in Integration.objects.select_related("tenant", "source", "target").filter(enabled=True).order_by("pk"):
+        for flow in KINDS[integration.kind].flows:
+            if not flow.available or flow.name not in POLLS:
+                continue
+            last = polled.get((integration.pk, flow.name)) or integration.created_at
+            zone = zoneinfo.ZoneInfo(integration.tenant.timezone)
+            due = schedules.next_due(schedules.merged_schedule(integration, flow.name), zone, now, last)
+            if due is not None and due <= now:
+                wake.poll(integration.pk, flow.name)
+    # One chain of wake-ups per idle process: more would only fill the queue that pings wait in, too.
+    wake.work(work.idle_processes())
+
+
+def poll(integration_id: int, flow: str) -> None:
+    """Poll one flow of an integration, if it is on."""
+    integration = _integration(integration_id)
+    if integration is None or flow not in POLLS:
+        return
+    result = polling.poll(integration, POLLS[flow])
+    if result.error:
+        logger.warning("poll of %s/%s: %s", integration.slug, flow, result.error.get("code"))
+
+
+def work_due() -> None:
+    """Serve the integration whose turn it is; come again as long as something moves.
+
+    What is due but cannot move (a paused site, no free slot) must not keep the workers spinning: others are
+    tried, and then it rests until the next wake-up.
+    """
+    stuck: set[int] = set()
+    while (integration := work.next_integration(stuck)) is not None:
+        if work.process(integration, FLOWS).states:
+            wake.work()
+            return
+        stuck.add(integration.pk)
+
+
+def ping(connection_id: int) -> None:
+    """Ping a connection whose turn was taken by the button."""
+    connection = Connection.objects.select_related("tenant").filter(pk=connection_id).first()
+    if connection is not None:
+        pinging.ping(connection, requested=True)

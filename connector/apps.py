@@ -18,11 +18,12 @@ class ConnectorConfig(AppConfig):
 
     def ready(self) -> None:
         """Import what registers itself; nothing here touches the database."""
-        from connector import checks, workers  # noqa: F401 (both register on import)
+        from connector import checks, triggers, workers  # noqa: F401 (both register on import)
         from connector.services import heartbeat
         from integrations.base import drill
 
         post_migrate.connect(heartbeat.ensure, sender=self)
+        post_migrate.connect(triggers.ensure, sender=self)
         drill.armed = bool(settings.DEBUG)
         if "qcluster" in sys.argv:
             workers.prepare_cluster()

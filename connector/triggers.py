@@ -1,12 +1,14 @@
 """Database triggers of both engines: append-only audit, integrations within one tenant (DESIGN 7 and 8).
 
-Used by migration 0002 and by the test fixture that must flush tables. Statements are versioned by the
-migrations that call them: a change here needs a new migration.
+Used by migration 0002, after every `migrate`, and by the test fixture that must flush tables. Statements are versioned
+by the migrations that call them: a change here needs a new migration.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from django.db import connections
 
 AUDIT = "connector_auditentry"
 INTEGRATION = "connector_integration"
@@ -59,17 +61,18 @@ SQLITE_INSTALL = [
           WHERE NEW.id IN (i.source_id, i.target_id) AND i.tenant_id <> NEW.tenant_id)
         BEGIN SELECT RAISE(ABORT, 'source and target of an integration must belong to its tenant'); END""",
 ]
-SQLITE_REMOVE = [
-    f"DROP TRIGGER IF EXISTS {name}"
-    for name in (
+POSTGRES_NAMES = frozenset({"audit_append_only", "audit_no_truncate", "integration_one_tenant", "connection_one_tenant"})
+SQLITE_NAMES = frozenset(
+    {
         "audit_no_update",
         "audit_no_delete",
         "audit_no_replace",
         "integration_one_tenant_insert",
         "integration_one_tenant_update",
         "connection_one_tenant",
-    )
-]
+    }
+)
+SQLITE_REMOVE = [f"DROP TRIGGER IF EXISTS {name}" for name in sorted(SQLITE_NAMES)]
 
 
 def _run(connection: Any, postgres: list[str], sqlite: list[str]) -> None:
@@ -87,3 +90,16 @@ def install(connection: Any) -> None:
 def remove(connection: Any) -> None:
     """Drop all triggers."""
     _run(connection, POSTGRES_REMOVE, SQLITE_REMOVE)
+
+
+def ensure(using: str, **signal: Any) -> None:
+    """After `migrate`: install what is missing. On SQLite many a migration builds a table anew, which drops its triggers."""
+    connection = connections[using]
+    if AUDIT not in connection.introspection.table_names():
+        return  # migrated back to nothing
+    postgres = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgname FROM pg_trigger" if postgres else "SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        there = {name for (name,) in cursor.fetchall()}
+    if not (POSTGRES_NAMES if postgres else SQLITE_NAMES) <= there:
+        install(connection)

@@ -51,7 +51,7 @@ def _flush_past_triggers() -> Iterator[None]:
         try:
             original(self, **options)
         finally:
-            triggers.install(connection)
+            triggers.ensure(options["database"])
 
     flush.Command.handle = handle
     yield

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
+from connector import triggers
 from connector.models import (
+    AuditEntry,
     Baseline,
     Connection,
     Effect,
@@ -26,6 +29,7 @@ from connector.models import (
     Tenant,
     Transfer,
 )
+from connector.services import audit
 
 pytestmark = pytest.mark.django_db
 
@@ -288,3 +292,13 @@ def test_a_connection_in_use_cannot_move_to_another_tenant(rows: Rows) -> None:
     """The other way round: the integration stays, its connection goes to somebody else."""
     other = Rows("globex")
     refused(lambda: Connection.objects.filter(pk=rows.source.pk).update(tenant=other.tenant), ONE_TENANT)
+
+
+def test_a_migrate_puts_back_triggers_that_a_rebuilt_table_lost():
+    """SQLite rebuilds a table for most changes of a field and drops its triggers with it."""
+    tenant = Tenant.objects.create(slug="acme", name="Acme")
+    audit.append(tenant, audit.Draft("ping"))
+    triggers.remove(connection)
+    call_command("migrate", verbosity=0)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        AuditEntry.objects.filter(tenant=tenant).update(act="other")

@@ -7,7 +7,7 @@ import zoneinfo
 
 from connector.models import Connection, FlowState, Integration
 from connector.services import clock, pinging, schedules, wake
-from connector.services.engine import polling, work
+from connector.services.engine import polling, watching, work
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
 
@@ -31,6 +31,8 @@ def tick() -> None:
             due = schedules.next_due(schedules.merged_schedule(integration, flow.name), zone, now, last)
             if due is not None and due <= now:
                 wake.poll(integration.pk, flow.name)
+    for pk in sorted(watching.due()):
+        wake.watch(pk)
     # One chain of wake-ups per idle process: more would only fill the queue that pings wait in, too.
     wake.work(work.idle_processes())
 
@@ -57,6 +59,13 @@ def work_due() -> None:
             wake.work()
             return
         stuck.add(integration.pk)
+
+
+def watch(integration_id: int) -> None:
+    """Look up what was declared not made: it may have turned up since. Also where the integration is off."""
+    integration = Integration.objects.select_related("source", "target", "tenant").filter(pk=integration_id).first()
+    if integration is not None and watching.watch(integration, FLOWS) >= watching.GROUP:
+        wake.watch(integration_id)
 
 
 def ping(connection_id: int) -> None:

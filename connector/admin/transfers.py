@@ -114,6 +114,7 @@ class TransferAdmin(TenantAdmin):
     actions = ("replay_selected",)
     acts = {
         "replay": ("operate", "do_replay"),
+        "approve": ("operate", "do_approve"),
         "cancel": ("operate", "do_cancel"),
         "not-made": ("operate", "do_not_made"),
         "made": ("operate", "do_made"),
@@ -183,6 +184,12 @@ class TransferAdmin(TenantAdmin):
         if not outcome.done:
             raise NotPossible(outcome.message)
         return "It is looked up now." if outcome.before == "in_doubt" else "It runs again."
+
+    def do_approve(self, request: HttpRequest, obj: Transfer) -> str:
+        outcome = transfers.approve(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))
+        if not outcome.done:
+            raise NotPossible(outcome.message)
+        return "Approved: it is bought now."
 
     def do_cancel(self, request: HttpRequest, obj: Transfer) -> str:
         transfers.cancel(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))

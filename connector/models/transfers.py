@@ -185,7 +185,10 @@ class Effect(TenantModel):
 
 
 class EffectSend(TenantModel):
-    """One request that may have reached the vendor. Outcomes only move forward (ENGINE 2)."""
+    """One request that may have reached the vendor. Outcomes only move forward (ENGINE 2).
+
+    `watch_at`: one that counts as not made is looked up again then, for seven days; it may turn up late.
+    """
 
     class Outcome(models.TextChoices):
         SENT = "sent", "Sent, no answer yet"
@@ -218,6 +221,7 @@ class EffectSend(TenantModel):
     looks = models.PositiveIntegerField(default=0)
     unknown_since = models.DateTimeField(null=True)
     last_look = models.JSONField(null=True)
+    watch_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=150, blank=True, default="")
     decided_reason = models.TextField(blank=True, default="")
 
@@ -229,7 +233,9 @@ class EffectSend(TenantModel):
         indexes = [
             models.Index(
                 fields=["connection", "outcome"], condition=models.Q(outcome__in=["sent", "unknown", "pending"]), name="send_open"
-            )
+            ),
+            models.Index(fields=["connection", "sent_at"], name="send_by_time"),
+            models.Index(fields=["watch_at"], condition=models.Q(watch_at__isnull=False), name="send_watched"),
         ]
 
     def __str__(self) -> str:

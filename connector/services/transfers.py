@@ -10,7 +10,8 @@ from django.db.models import Q
 
 from connector.models import EffectSend, Shipment, SourceRecord, Transfer
 from connector.services import audit, clock, wake
-from connector.services.shipments import NotPossible
+from connector.services.engine.run import WATCH_AFTER_S
+from connector.services.shipments import NotPossible, open_transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,13 @@ class Outcome:
     before: str
     done: bool
     message: str = ""
+
+
+NO_REPLAY = {
+    "running": "It is running already.",
+    "done": "It is done: there is nothing to do.",
+    "needs_approval": "It needs a person's word, not another try: approve or cancel it.",
+}
 
 
 def replay(transfer: Transfer, *, actor: str) -> Outcome:
@@ -36,8 +44,7 @@ def replay(transfer: Transfer, *, actor: str) -> Outcome:
         elif before in ("cancelled", "skipped"):
             hit = _reopen(transfer)
         else:
-            reason = "It is running already." if before == "running" else "It is done: there is nothing to do."
-            return Outcome(transfer, before, False, reason)
+            return Outcome(transfer, before, False, NO_REPLAY[before])
         if hit:
             audit.append_to_record(transfer.record, [audit.Draft("replay", {"before": before}, obj=transfer, actor=actor)])
             wake.work()
@@ -56,6 +63,22 @@ def _reopen(transfer: Transfer) -> int:
     if Transfer.objects.filter(record=transfer.record_id, revision__gt=transfer.revision).exists() and transfer.flow == "void":
         raise NotPossible("Newer work on this document exists; start the void anew from the shipment.")
     return _move(transfer, transfer.state, state="waiting", attempts=0, due_at=clock.at(), finished_at=None, attention=None)
+
+
+def approve(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
+    """A person agrees that this is bought although a ceiling holds it. The ceiling goes on for all others."""
+    before = transfer.state
+    if before != "needs_approval":
+        return Outcome(transfer, before, False, "It does not wait for approval.")
+    with transaction.atomic():
+        decision = {**(transfer.decision or {}), "approved": True, "actor": actor, "reason": reason.strip()}
+        hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
+        if hit:
+            told = {"code": transfer.code, "reason": reason.strip()}
+            audit.append_to_record(transfer.record, [audit.Draft("approved", told, obj=transfer, actor=actor)])
+            wake.work()
+    transfer.refresh_from_db()
+    return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
 
 
 def cancel(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
@@ -83,14 +106,22 @@ def cancel(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
         )
         if hit:
             if transfer.flow == "void" and transfer.decision:
-                Shipment.objects.filter(pk=transfer.decision["shipment"], state=Shipment.State.VOIDING).update(
-                    state=Shipment.State.ACTIVE
-                )
+                _undo_void(record, transfer.decision["shipment"])
             audit.append_to_record(
                 record, [audit.Draft("cancel", {"before": before, "reason": reason}, obj=transfer, actor=actor)]
             )
     transfer.refresh_from_db()
     return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
+
+
+def _undo_void(record: SourceRecord, shipment_id: int) -> None:
+    """A void was given up: the shipment counts again, and what was still to be written into the ERP is."""
+    shipment = Shipment.objects.filter(pk=shipment_id)
+    if not shipment.filter(state=Shipment.State.VOIDING).update(state=Shipment.State.ACTIVE):
+        return
+    if shipment.filter(written_at__isnull=True).exists():
+        open_transfer(record)
+        wake.work()
 
 
 def acknowledge(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
@@ -141,7 +172,11 @@ def decide_not_made(transfer: Transfer, *, actor: str, reason: str) -> Outcome:
     with transaction.atomic():
         send = _decidable(transfer, reason)
         hit = EffectSend.objects.filter(pk=send.pk, outcome__in=EffectSend.OPEN).update(
-            outcome="absent", outcome_at=clock.at(), decided_by=actor[:150], decided_reason=reason.strip()
+            outcome="absent",
+            outcome_at=clock.at(),
+            watch_at=clock.at(WATCH_AFTER_S),
+            decided_by=actor[:150],
+            decided_reason=reason.strip(),
         )
         if not hit or not _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0):
             raise NotPossible("It was settled this instant; look again.")
@@ -199,6 +234,7 @@ __all__ = [
     "NotPossible",
     "Outcome",
     "acknowledge",
+    "approve",
     "cancel",
     "decide_field",
     "decide_made",

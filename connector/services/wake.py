@@ -33,6 +33,11 @@ def poll(integration_id: int, flow: str) -> None:
     transaction.on_commit(lambda: _enqueue("connector.tasks.poll", integration_id, flow))
 
 
+def watch(integration_id: int) -> None:
+    """Look soon for what was declared not made."""
+    transaction.on_commit(lambda: _enqueue("connector.tasks.watch", integration_id))
+
+
 def ping(connection_id: int) -> None:
     """Ping one connection soon."""
     transaction.on_commit(lambda: _enqueue("connector.tasks.ping", connection_id))

@@ -249,7 +249,7 @@ class BuyLabel:
         match = live[0]
         numbers = match.tracking_numbers or (match.master_tracking_number,)
         if shipments.holds_number(self.connection, {match.master_tracking_number, *numbers}, but_send=send):
-            return Adoption(refusal=f"{match.master_tracking_number} belongs to another shipment of ours.")
+            return Adoption(refusal=f"{match.master_tracking_number} belongs to another shipment of ours.", known=True)
         if payload is not None:
             different = _differences(payload, match, self.adapter.account)
             if different:

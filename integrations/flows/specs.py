@@ -10,7 +10,7 @@ from connector.services.engine.work import FlowSpec
 from integrations.flows import ship
 
 FLOWS: dict[str, FlowSpec] = {
-    "ship": FlowSpec("ship", ship.ship, prefetch=lambda erp: erp.read_documents),
+    "ship": FlowSpec("ship", ship.ship, prefetch=lambda erp: erp.read_documents, operations={ship.BuyLabel.kind: ship.BuyLabel}),
     "void": FlowSpec("void", ship.void),
 }
 

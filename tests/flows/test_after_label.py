@@ -326,3 +326,20 @@ def test_a_void_is_refused_while_the_purchase_is_in_doubt(world: World, settings
     due_now(world)
     assert world.labels() == 1 and world.numbers() == {shipment_id: masters(world)[0]}
     assert creates(world) == 2
+
+
+def test_a_void_that_is_given_up_still_writes_the_number_that_was_not_written(world: World, settings: Any) -> None:
+    small(settings, RETRY_BASE_S=3000.0, RETRY_CAP_S=3000.0)
+    [one] = world.ready()
+    world.ifs.fault("status", "PATCH", status=503, body="")
+    world.sync()
+    assert world.labels() == 1 and world.numbers() == {}
+    shipment = Shipment.objects.get()
+    transfer = shipments.void_request(shipment, then="clear", actor="ann", reason="wrong box")
+    transfers.cancel(transfer, actor="ann", reason="right box after all")
+    shipment.refresh_from_db()
+    assert shipment.state == "active"
+    world.work()
+    assert world.numbers() == {one: masters(world)[0]}
+    assert world.labels() == 1 and creates(world) == 1
+    assert list(audit.verify()) == []

@@ -15,11 +15,12 @@ from connector.services import audit, clock, configuration, transfers
 from connector.services.engine import polling, work
 from integrations.fedex.adapter import Fedex
 from integrations.flows.specs import FLOWS, POLLS
-from tests.flows.support import creates, due_now, later, masters, small
+from tests.flows.support import creates, due_now, later, masters, options, small
 from tests.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+REFUSAL = '{"errors":[{"code":"SERVICE.PACKAGECOMBINATION.INVALID","message":"Invalid service and packaging."}]}'
 LEVELS: dict[str, Callable[[World], Any]] = {
     "installation": lambda world: None,
     "tenant": lambda world: Tenant.objects.get(slug="acme"),
@@ -259,3 +260,82 @@ def test_a_worker_whose_lease_lapsed_saves_nothing_and_the_label_is_not_lost(
     assert world.transfer(shipment_id).state == "done"
     assert creates(world) == 1 and world.numbers() == {shipment_id: masters(world)[0]}
     assert list(audit.verify()) == []
+
+
+def test_a_refused_attempt_of_another_integration_holds_nobody(world: World, settings: Any) -> None:
+    """Proven not to be made: the other integration may buy, and the first then sees that it did."""
+    small(settings)
+    world.ready(1)
+    first, twin = world.integration, second_integration(world)
+    world.fedex.fault("status", "POST /ship/v1/shipments$", status=400, body=REFUSAL)
+    world.sync()
+    assert world.states() == {"failed": 1} and world.labels() == 0
+    polling.poll(twin, POLLS["ship"])
+    for _ in range(3):
+        work.process(twin, FLOWS)
+    assert world.labels() == 1 and len(world.numbers()) == 1
+    bought = EffectSend.objects.get(outcome="done")
+    assert bought.transfer.integration == twin and bought.reference in str(bought.request)
+    transfers.replay(Transfer.objects.get(integration=first), actor="ann")
+    work.process(first, FLOWS)
+    assert creates(world) == 2 and world.labels() == 1
+    assert Transfer.objects.get(integration=first).code in ("has_tracking_number", "bought_by_other_integration")
+    assert list(audit.verify()) == []
+
+
+# -- purchases per hour ------------------------------------------------------------------------------
+
+
+def test_above_the_purchases_per_hour_a_person_must_agree(world: World, settings: Any) -> None:
+    small(settings)
+    options(world, max_purchases_per_hour=3)
+    world.ready(5)
+    world.sync()
+    assert world.states() == {"done": 3, "needs_approval": 2} and creates(world) == 3
+    held = list(Transfer.objects.filter(state="needs_approval").order_by("pk"))
+    assert {t.code for t in held} == {"purchases_per_hour"} and "3 purchases" in held[0].message
+    assert not transfers.replay(held[0], actor="ann").done
+    assert transfers.approve(held[0], actor="ann", reason="the big order").done
+    world.work()
+    assert world.states() == {"done": 4, "needs_approval": 1} and creates(world) == 4
+    world.work()
+    later(world, 3700)
+    world.ready(1)
+    world.sync()
+    assert world.states() == {"done": 5, "needs_approval": 1}, "an hour later there is room for new ones; what waits, waits"
+    assert list(audit.verify()) == []
+
+
+@pytest.mark.postgres
+def test_the_ceiling_is_exact_with_many_buyers_at_once(world: World, settings: Any) -> None:
+    small(settings)
+    options(world, max_purchases_per_hour=7)
+    world.ready(20)
+    world.poll()
+    integration = world.integration
+    assert together(*[lambda: work.process(integration, FLOWS, threads=4)] * 2) == []
+    world.work()
+    assert creates(world) == 7 and world.states() == {"done": 7, "needs_approval": 13}
+
+
+# -- switched off ------------------------------------------------------------------------------------
+
+
+def test_what_is_in_doubt_is_looked_up_although_the_integration_is_off(world: World, settings: Any) -> None:
+    small(settings)
+    world.fedex.options(references_visible_after_s=60)
+    lost, other = world.ready(2)
+    world.fedex.fault("lost_answer", "POST /ship/v1/shipments$")
+    world.poll()
+    work.process(world.integration, FLOWS, only=[world.transfer(lost).pk])
+    assert world.states() == {"in_doubt": 1, "waiting": 1}
+    switch(world, enabled=False)
+    later(world, 61)
+    due_now(world)
+    assert world.transfer(lost).state == "done" and world.numbers() == {lost: masters(world)[0]}
+    assert world.transfer(other).state == "waiting" and creates(world) == 1, "nothing is bought while it is off"
+
+
+def switch(world: World, *, enabled: bool) -> None:
+    """Switch the integration on or off by the configuration file."""
+    world.configure(lambda doc: doc["integrations"][0].update(enabled=enabled))

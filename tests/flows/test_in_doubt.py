@@ -10,11 +10,13 @@ import pytest
 
 from connector.models import Effect, EffectSend, Shipment, Transfer
 from connector.services import audit, transfers
+from connector.services.engine import watching
 from connector.services.engine.effects import reference_of
 from connector.services.keys import installation
 from connector.services.shipments import NotPossible
 from integrations.base.records import BoughtPackage, BoughtShipment, Pending
 from integrations.fedex.adapter import Fedex
+from integrations.flows.specs import FLOWS
 from tests.flows.support import CREATE_LINE, change, creates, due_now, later, look_ups, masters, send_of, small
 from tests.world import World
 
@@ -358,3 +360,73 @@ def test_a_number_that_another_live_shipment_holds_is_kept_and_marked(
     assert Transfer.objects.filter(attention="number_clash").count() == 1
     assert Shipment.objects.count() == 1 and Effect.objects.count() == 2
     assert list(audit.verify()) == []
+
+
+# -- what was declared not made ----------------------------------------------------------------------
+
+
+def hidden(world: World, settings: Any) -> Transfer:
+    """One shipment that FedEx has made, whose answer was lost and which cannot be found for a day."""
+    small(settings)
+    world.fedex.options(references_visible_after_s=DAY)
+    world.ready()
+    world.fedex.fault("lost_answer", CREATE_LINE)
+    world.sync()
+    assert world.states() == {"in_doubt": 1} and world.labels() == 1
+    past_deadline(world)
+    return doubtful(world)
+
+
+def watch(world: World) -> int:
+    """What the minute's task does for references that are watched."""
+    return watching.watch(world.integration, FLOWS) if world.integration.pk in watching.due() else 0
+
+
+def test_what_was_declared_not_made_and_turns_up_late_is_shown_as_bought_twice(world: World, settings: Any) -> None:
+    transfer = hidden(world, settings)
+    transfers.decide_not_made(transfer, actor="ann", reason="FedEx could not see it")
+    world.work()
+    assert world.states() == {"done": 1} and world.labels() == 2
+    assert watch(world) == 0, "not before an hour is over"
+    later(world, 3700)
+    before = look_ups(world)
+    assert watch(world) == 1 and look_ups(world) == before + 1
+    assert watch(world) == 0, "and then ever more rarely"
+    later(world, DAY)
+    assert watch(world) == 1
+    transfer = doubtful(world)
+    assert transfer.attention == "bought_twice" and transfer.state == "done"
+    assert Shipment.objects.filter(state="active").count() == 2
+    assert creates(world) == 2 and list(audit.verify()) == []
+
+
+def test_what_turns_up_late_while_the_second_try_failed_is_taken_and_never_bought_again(world: World, settings: Any) -> None:
+    transfer = hidden(world, settings)
+    refusal = '{"errors":[{"code":"SERVICE.PACKAGECOMBINATION.INVALID","message":"Invalid."}]}'
+    world.fedex.fault("status", CREATE_LINE, status=400, body=refusal)
+    transfers.decide_not_made(transfer, actor="ann", reason="FedEx could not see it")
+    world.work()
+    assert world.states() == {"failed": 1} and world.labels() == 1
+    later(world, DAY + 3700)
+    assert watch(world) == 1
+    world.work()
+    assert world.labels() == 1 and creates(world) == 2, "the refused second request was the last"
+    assert list(world.numbers().values()) == masters(world)
+    assert doubtful(world).state == "done" and doubtful(world).attention == "label_missing"
+
+
+def test_watching_ends_after_a_week(world: World, settings: Any) -> None:
+    small(settings)
+    world.ready()
+    world.fedex.fault("reset", CREATE_LINE)
+    world.sync()
+    past_deadline(world)
+    transfers.decide_not_made(doubtful(world), actor="ann", reason="sure")
+    world.work()
+    looked = 0
+    for _ in range(24 * 9):
+        later(world, 3600)
+        looked += watch(world)
+    assert 8 <= looked <= 16
+    assert not EffectSend.objects.filter(watch_at__isnull=False).exists()
+    assert world.states() == {"done": 1} and doubtful(world).attention is None

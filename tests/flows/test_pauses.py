@@ -466,3 +466,15 @@ def test_a_change_of_settings_lets_the_paused_scope_try_again(world: World, sett
     assert Pause.objects.get().state == "probing"
     world.work()
     assert Pause.objects.get().state == "active", "it was no cure"
+
+
+def test_a_carrier_that_loses_its_answers_puts_no_whole_group_in_doubt(world: World, settings: Any) -> None:
+    """Claimed in a group, but not begun: they go back when the connection starts to rest."""
+    small(settings)
+    change(world, "fedex", max_parallel=1)
+    world.ready(20)
+    world.fedex.fault("reset", CREATE_LINE, times=1000)
+    world.sync()
+    assert creates(world) == 5
+    assert world.states() == {"in_doubt": 5, "waiting": 15}
+    assert Pause.objects.filter(kind="rest").exclude(state="ended").count() == 1

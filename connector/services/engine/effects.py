@@ -29,10 +29,14 @@ def reference_of(installation: uuid.UUID, integration: str, source_key: str, kin
 
 @dataclass(frozen=True, slots=True)
 class Adoption(Generic[R]):
-    """Verdict on what a look-up found: `result` to adopt, or the reason why not (empty: nothing was found)."""
+    """Verdict on what a look-up found: `result` to adopt, or the reason why not (empty: nothing was found).
+
+    `known`: what was found is another shipment of ours already, so that it is no news.
+    """
 
     result: R | None = None
     refusal: str = ""
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,17 @@ from connector.models import Connection, Transfer
 from connector.services import audit, clock
 from connector.services.engine import pauses
 from connector.services.engine.run import Run
-from connector.services.engine.signals import AskAgain, Cancelled, Held, InDoubt, LeaseLost, RunEnds, Skipped, Stuck
+from connector.services.engine.signals import (
+    AskAgain,
+    Cancelled,
+    Held,
+    InDoubt,
+    LeaseLost,
+    NeedsApproval,
+    RunEnds,
+    Skipped,
+    Stuck,
+)
 from integrations import registry
 from integrations.base.drill import boundary
 from integrations.base.errors import (
@@ -124,6 +134,16 @@ def ended(run: Run, end: RunEnds) -> None:
         wait(run, HELD_S, code=end.code, message=end.message, remedy=end.remedy)
         if not run.braked():  # released while we were writing that down: nobody else would wake it
             Transfer.objects.filter(pk=run.transfer.pk, epoch=run.transfer.epoch, state="waiting").update(due_at=clock.at())
+    elif isinstance(end, NeedsApproval):
+        _settle(
+            run,
+            audit.Draft("needs_approval", {"code": end.code}, obj=run.transfer),
+            state=Transfer.State.NEEDS_APPROVAL,
+            code=end.code,
+            message=end.message,
+            remedy=end.remedy,
+            error=None,
+        )
     elif isinstance(end, AskAgain):
         wait(run, end.in_s, code=end.code, message=end.message)
     elif isinstance(end, InDoubt):
@@ -150,6 +170,8 @@ def errored(run: Run, error: IntegrationError, probe: Any = None) -> None:
         # Companies and sites are entered at the ERP, whoever noticed that one is wrong: that is where it is mended.
         at_fault = _erp(run) if error.scope in ("company", "site") else connection
         pauses.pause(run.job.integration, at_fault, error, run.step)
+        if error.scope in ("connection", "integration"):
+            run.job.halted.set()
         run.fail_step(told)
         wait(run, 0, code=error.code, message=error.message, remedy=error.remedy, error=told)
     elif isinstance(error, RateLimited):
@@ -176,6 +198,8 @@ def _again_later(run: Run, error: IntegrationError, connection: Connection, prob
     if isinstance(error, Unavailable | OutcomeUnknown):
         run.job.flaky.add(connection.pk)
         rests = pauses.count_unavailable(connection, run.transfer.pk, run.transfer.tenant_id) or rests
+        if rests:
+            run.job.halted.set()
     attempts = run.transfer.attempts + (0 if rests else 1)
     if attempts >= settings.ENGINE["RETRY_MAX"]:
         fail(run, error)

@@ -32,7 +32,7 @@ from connector.services import audit, clock, vendors
 from connector.services.engine import codec, pauses
 from connector.services.engine.effects import Operation, next_look_s, reference_of
 from connector.services.engine.recorder import ExchangeBuffer, boottime
-from connector.services.engine.signals import AskAgain, Held, InDoubt, LeaseLost, StaleRead, Stuck
+from connector.services.engine.signals import AskAgain, Held, InDoubt, LeaseLost, NeedsApproval, StaleRead, Stuck
 from integrations import registry
 from integrations.base.context import Company, ExchangeRecord
 from integrations.base.drill import boundary
@@ -55,6 +55,8 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 ANSWER_PATIENCE_S = 60.0
+WATCH_AFTER_S = 3600.0
+"""What counts as not made is looked up again after this, then ever more rarely, for seven days."""
 _TIMELESS = frozenset({"version", "base", "ours", "overwrite"})
 
 
@@ -78,6 +80,8 @@ class Job:
     companies: tuple[Company, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     flaky: set[int] = field(default_factory=set)
+    halted: threading.Event = field(default_factory=threading.Event)
+    """A whole connection or the integration has just been paused: what is claimed but not begun goes back."""
     _local: threading.local = field(default_factory=threading.local)
     _sites: dict[tuple[str, str], Site | None] = field(default_factory=dict)
 
@@ -297,6 +301,7 @@ class Run(ExchangeBuffer):
             raise StaleRead
         step = self._begin(name, key, Step.Kind.ONCE)
         if buys and not self.job.buying:
+            self._raise_brake()
             raise Held("Nothing is bought in this run.", "not_buying")
         with self._call(operation):
             operation.prepare()
@@ -338,6 +343,7 @@ class Run(ExchangeBuffer):
                 }
                 if again and old is not None:
                     fresh = {
+                        "reference": reference,  # another integration's, where its attempt was taken over
                         "outcome": "sent",
                         "outcome_at": None,
                         "answer": "",
@@ -345,7 +351,9 @@ class Run(ExchangeBuffer):
                         "answered_at": None,
                         "result": None,
                     }
-                    if not EffectSend.objects.filter(pk=old.pk, outcome="refused").update(**values, **fresh):
+                    # The transfer, too: another integration may have taken this refused attempt over meanwhile.
+                    refused = EffectSend.objects.filter(pk=old.pk, outcome="refused", transfer_id=old.transfer_id)
+                    if not refused.update(**values, **fresh):
                         raise LeaseLost
                     for name, value in (values | fresh).items():
                         if name not in ("sent_at", "deadline_at"):
@@ -363,6 +371,8 @@ class Run(ExchangeBuffer):
                     )
                 self._save(audit.Draft("intent", facts, obj=self.transfer))
         except IntegrityError as error:
+            if self._take_over_refused(operation, key):
+                raise AskAgain("Another integration's refused attempt was taken over.", "taken_over", in_s=0.0) from error
             raise self._already_bought(operation, error) from error
         self._sends[(operation.kind, key)] = send
         return send, body
@@ -380,6 +390,34 @@ class Run(ExchangeBuffer):
             document_key=self.source_record.source_key,
             created_at=clock.at(),
         )
+
+    def _take_over_refused(self, operation: Operation[Any, Any], key: str) -> bool:
+        """Make another integration's effect for this document ours, if every request of it was proven not to be done.
+
+        Its sends are locked and change hands with it, so that the other one cannot send under it any more.
+        """
+        with transaction.atomic():
+            effect = (
+                Effect.objects.select_for_update()
+                .filter(
+                    source_connection=self.job.source,
+                    document_key=self.source_record.source_key,
+                    kind=operation.kind,
+                    key=key,
+                    generation=self.source_record.generation,
+                )
+                .exclude(record=self.source_record)
+                .first()
+            )
+            if effect is None:
+                return False
+            sends = list(EffectSend.objects.select_for_update().filter(effect=effect))
+            if not sends or any(s.outcome not in (EffectSend.Outcome.REFUSED, EffectSend.Outcome.ABSENT) for s in sends):
+                return False
+            EffectSend.objects.filter(effect=effect).update(transfer=self.transfer)
+            Effect.objects.filter(pk=effect.pk).update(record=self.source_record, transfer=self.transfer)
+            self._save(audit.Draft("taken_over", {"step": self.step, "from_record": effect.record_id}, obj=self.transfer))
+        return True
 
     def _already_bought(self, operation: Operation[Any, Any], error: IntegrityError) -> Exception:
         other = (
@@ -419,11 +457,36 @@ class Run(ExchangeBuffer):
             mine = mine.filter(
                 ~Exists(braked), integration__stop_buying=False, integration__tenant__stop_buying=False, integration__enabled=True
             )
+        if buys:
+            self._check_ceiling()
         if mine.update(updated_at=clock.at()):
             return
         if buys:
             self._raise_brake()
         raise LeaseLost
+
+    def _check_ceiling(self) -> None:
+        """Raises NeedsApproval above the purchases per hour that the integration allows (inside the intent's transaction).
+
+        The integration's row is locked while its purchases are counted: two workers must not both be the last
+        one that is allowed. Only integrations with a ceiling pay for this.
+        """
+        ceiling = self.options.get("max_purchases_per_hour")
+        if ceiling is None or (self.transfer.decision or {}).get("approved"):
+            return
+        Integration.objects.select_for_update(no_key=True).get(pk=self.job.integration.pk)
+        bought = EffectSend.objects.filter(
+            connection=self.job.target,
+            sent_at__gt=clock.at(-3600),
+            effect__buys=True,
+            transfer__integration=self.job.integration,
+        ).exclude(outcome__in=(EffectSend.Outcome.REFUSED, EffectSend.Outcome.ABSENT))
+        if bought.count() >= ceiling:
+            raise NeedsApproval(
+                f"{ceiling} purchases were made within the last hour; more need a person's word.",
+                "purchases_per_hour",
+                "If this many is right, press Approve. The ceiling stands in the integration's options.",
+            )
 
     def braked(self) -> bool:
         """Whether a brake holds purchases of this integration now."""
@@ -548,7 +611,8 @@ class Run(ExchangeBuffer):
             # A vendor that loses our answers would put everything that waits in doubt, one by one: let it rest.
             self.lost = True
             self.job.flaky.add(operation.connection.pk)
-            pauses.count_unavailable(operation.connection, self.transfer.pk, self.transfer.tenant_id)
+            if pauses.count_unavailable(operation.connection, self.transfer.pk, self.transfer.tenant_id):
+                self.job.halted.set()
         boundary("outcome_committed")
         waits = self._in_doubt(operation.connection).look_up_after_s
         raise InDoubt(
@@ -687,7 +751,7 @@ class Run(ExchangeBuffer):
         if proven:
             with transaction.atomic():
                 if not EffectSend.objects.filter(pk=send.pk, outcome__in=EffectSend.OPEN).update(
-                    outcome="absent", outcome_at=clock.at(), last_look=told
+                    outcome="absent", outcome_at=clock.at(), last_look=told, watch_at=clock.at(WATCH_AFTER_S)
                 ):
                     raise InDoubt("It was settled while we looked.", "in_doubt", look_in_s=0.1)
                 self._save(audit.Draft("proven_absent", {"reference": send.reference}, obj=self.transfer))
@@ -766,6 +830,47 @@ class Run(ExchangeBuffer):
         self._sends[(operation.kind, key)] = send
         self._done(step, operation, send, None, result, act="adopted", after_restore=True)
         return operation.remember(result)
+
+    def watch(self, operation: Operation[Any, Any], send: EffectSend) -> None:
+        """Look once more for a send that counts as not made; what turns up is stored and shown to a person.
+
+        Needs no lease: it only moves an outcome forward. Raises what the vendor raised.
+        """
+        payload = self._decode(send.context, operation.payload_type, send.schema) if send.context else None
+        try:
+            with self._call(operation):
+                found = operation.find(send.reference, payload)
+        finally:
+            if self.waiting:
+                Exchange.objects.bulk_create(self.take())
+        verdict = operation.adopt(found, payload, self.source_record, send)
+        if verdict.known or (verdict.result is None and not verdict.refusal):
+            return
+        with transaction.atomic():
+            record = SourceRecord.objects.select_for_update().get(pk=self.source_record.pk)
+            self.source_record = record
+            now = EffectSend.objects.select_for_update().get(pk=send.pk)
+            if now.outcome != EffectSend.Outcome.ABSENT:
+                return
+            others = EffectSend.objects.filter(effect__record=record, effect__kind=operation.kind).exclude(pk=send.pk)
+            twice = others.filter(outcome__in=(*EffectSend.OPEN, EffectSend.Outcome.DONE)).exists()
+            attention = "bought_twice" if twice or verdict.result is None else "label_missing"
+            told = {"reference": send.reference, "refusal": verdict.refusal}
+            if verdict.result is not None:
+                kept = codec.encode(operation.remember(verdict.result))
+                EffectSend.objects.filter(pk=send.pk).update(
+                    outcome="done", outcome_at=clock.at(), result=kept, schema=codec.SCHEMA, watch_at=None
+                )
+                stored = operation.store(self.transfer, record, now, payload, verdict.result, clash=False)
+                told |= stored.facts
+            last = Transfer.objects.filter(record=record).order_by("-revision").first() or self.transfer
+            Transfer.objects.filter(pk=last.pk).update(attention=attention, updated_at=clock.at())
+            if verdict.result is not None and not twice:
+                # The number still has to reach the ERP; nothing is bought for it again.
+                Transfer.objects.filter(pk=last.pk, state__in=("waiting", "failed", "needs_approval")).update(
+                    state="waiting", due_at=clock.at(), attempts=0
+                )
+            audit.append_to_record(record, [audit.Draft("turned_up_late", told, obj=last)])
 
     # -- saving --------------------------------------------------------------------------------------
 

@@ -25,6 +25,10 @@ class Held(RunEnds):
     """A brake is on: back to waiting with the reason, uncounted, woken on release."""
 
 
+class NeedsApproval(RunEnds):
+    """Above a ceiling: a person has to agree before this is bought. Nothing was sent."""
+
+
 class InDoubt(RunEnds):
     """A send's outcome is unknown. `look_at` is when to look again (None: only a person can tell)."""
 
@@ -53,4 +57,4 @@ class Stuck(RunEnds):
     """A saved result cannot be read: a person must look; it never counts as not done."""
 
 
-__all__ = ["AskAgain", "Cancelled", "Held", "InDoubt", "LeaseLost", "RunEnds", "Skipped", "StaleRead", "Stuck"]
+__all__ = ["AskAgain", "Cancelled", "Held", "InDoubt", "LeaseLost", "NeedsApproval", "RunEnds", "Skipped", "StaleRead", "Stuck"]

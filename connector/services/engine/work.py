@@ -37,11 +37,15 @@ MAX_STALE = 3
 
 @dataclass(frozen=True, slots=True)
 class FlowSpec:
-    """A flow as the loop needs it: its code, and the one read that is done ahead for a claimed group."""
+    """A flow as the loop needs it: its code, and the one read that is done ahead for a claimed group.
+
+    `operations` makes what it does once only, by kind, from a run and the target's adapter: for look-ups outside the flow.
+    """
 
     name: str
     code: FlowCode
     prefetch: Callable[[Any], Callable[[Sequence[str]], Mapping[str, Any]]] | None = None
+    operations: Mapping[str, Callable[[Run, Any], Any]] = field(default_factory=dict)
 
 
 Flows = Mapping[str, FlowSpec]
@@ -81,7 +85,12 @@ def process(
         return tally
     stop = stop or threading.Event()
     until = time.monotonic() + settings.ENGINE["SLICE_S"]
-    job = Job(integration=integration, installation=keys.installation(), owner=uuid.uuid4(), buying=buying)
+    job = Job(
+        integration=integration,
+        installation=keys.installation(),
+        owner=uuid.uuid4(),
+        buying=buying and integration.enabled,
+    )
     job.options = flow_options(integration)
     free_dead_owners(integration)
     slots = _reserve(job, threads or settings.WORKER_THREADS)
@@ -91,7 +100,7 @@ def process(
     heart = _Heart(job)
     try:
         with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="slot") as pool:
-            while time.monotonic() < until and not stop.is_set():
+            while time.monotonic() < until and not stop.is_set() and not job.halted.is_set():
                 group = _claim(job, only)
                 if not group.transfers:
                     break
@@ -158,11 +167,20 @@ class Group:
 
 
 def due(integration: Integration, only: Sequence[int] | None = None) -> Any:
-    """Transfers of an enabled integration that may run now (pauses not considered)."""
+    """Transfers that may run now (pauses not considered).
+
+    A switched-off integration still looks up what is in doubt: it buys nothing, and money may be out there.
+    """
     waiting = Q(state__in=("waiting", "in_doubt"), due_at__lte=clock.at())
     lapsed = Q(state="running", lease_until__lt=clock.at())
-    found = Transfer.objects.filter(waiting | lapsed, integration=integration, integration__enabled=True)
+    found = Transfer.objects.filter(waiting | lapsed, integration=integration)
+    found = found.filter(integration__enabled=True) if integration.enabled else found.filter(_open_send())
     return found.filter(pk__in=only) if only is not None else found
+
+
+def _open_send() -> Exists:
+    """A request of the transfer's record whose outcome is open."""
+    return Exists(EffectSend.objects.filter(effect__record=OuterRef("record"), outcome__in=EffectSend.OPEN))
 
 
 def free_dead_owners(integration: Integration) -> int:
@@ -305,7 +323,7 @@ def _run_group(
 
     def take() -> Transfer | None:
         with lock:
-            if waiting and time.monotonic() < until and not stop.is_set():
+            if waiting and time.monotonic() < until and not stop.is_set() and not job.halted.is_set():
                 return waiting.pop(0)
             return None
 
@@ -347,7 +365,11 @@ def _memory(group: Group) -> tuple[dict[int, list[EffectSend]], dict[int, dict[t
     sends: dict[int, dict[tuple[str, str], EffectSend]] = {}
     rows = EffectSend.objects.filter(effect__record__in=records, effect__generation=F("effect__record__generation"))
     for send in rows.select_related("effect").order_by("number"):
-        sends.setdefault(send.effect.record_id, {})[(send.effect.kind, send.effect.key)] = send
+        kept = sends.setdefault(send.effect.record_id, {})
+        place = (send.effect.kind, send.effect.key)
+        # An earlier one that turned up after all counts for more than what was refused since.
+        if place not in kept or kept[place].outcome != "done" or send.outcome == "done":
+            kept[place] = send
     writes: dict[int, dict[tuple[str, str], Step]] = {}
     fresh = {pk for pk, r in records.items() if r.audit_sequence > 1}
     if fresh:
@@ -496,17 +518,18 @@ def record_has_open_send(record: SourceRecord) -> bool:
 
 
 def _workable() -> Any:
-    """Enabled integrations with due work that are not paused as a whole."""
+    """Integrations with due work that are not paused as a whole; of those switched off only what is in doubt counts."""
     something = Transfer.objects.filter(
         Q(state__in=("waiting", "in_doubt"), due_at__lte=clock.at()) | Q(state="running", lease_until__lt=clock.at()),
         integration=OuterRef("pk"),
     )
+    in_doubt = something.filter(_open_send())
     blocked = Pause.objects.filter(
         Q(connection=OuterRef("source")) | Q(connection=OuterRef("target")) | Q(integration=OuterRef("pk")),
         scope__in=("connection", "integration"),
         state="active",
     ).filter(Q(kind="configuration") | Q(probe_at__gt=clock.at()))
-    return Integration.objects.filter(Exists(something), ~Exists(blocked), enabled=True)
+    return Integration.objects.filter(Q(Exists(something), enabled=True) | Q(Exists(in_doubt), enabled=False), ~Exists(blocked))
 
 
 def idle_processes() -> int:

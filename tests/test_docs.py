@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-SIGNALS = ("Skipped", "Cancelled", "Held", "InDoubt", "Stuck", "AskAgain")
+SIGNALS = ("Skipped", "Cancelled", "Held", "NeedsApproval", "InDoubt", "Stuck", "AskAgain")
 POSITIONAL = {
     **{("", name): 1 for name in SIGNALS},
     ("mapping.py", "_refused"): 1,

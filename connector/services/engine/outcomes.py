@@ -48,6 +48,7 @@ def finish(run: Run, state: str = Transfer.State.DONE, *, code: str = "", messag
     changes: dict[str, Any] = {}
     if run.document_version is not None:
         changes |= {"version_seen": run.document_version, "version_handled": run.document_version}
+    wrote = run.owes_commit
     _settle(
         run,
         audit.Draft(state, {"code": code} if code else {}, obj=run.transfer),
@@ -63,6 +64,8 @@ def finish(run: Run, state: str = Transfer.State.DONE, *, code: str = "", messag
         decision=None,
         also=run.finishers if state == Transfer.State.DONE else (),
     )
+    if wrote:
+        boundary("write_committed")
     boundary("finished")
 
 

@@ -150,6 +150,8 @@ class Run(ExchangeBuffer):
         self._prefetched = prefetched
         self._steps: dict[tuple[str, str], Step] = {}
         self._digests: list[str] = []
+        self._told: set[str] = set()
+        self._owes_commit = False
         self._drafts: list[audit.Draft] = []
         self._position = 0
         self._read_at = 0.0
@@ -236,7 +238,11 @@ class Run(ExchangeBuffer):
         self._end(step, None)
 
     def write(self, name: str, do: Callable[..., T], *args: Any, key: str = "") -> T | None:
-        """A repeatable write. Skipped (None) when the same thing was written before; its result otherwise."""
+        """A repeatable write. Skipped (None) when the same thing was written before; its result otherwise.
+
+        Committed before the next step begins, or together with the end of the run when it was the last one:
+        killed in between, it is compared and found written.
+        """
         step = self._begin(name, key, Step.Kind.WRITE)
         mark = fingerprint(args)
         before = self._done_writes.get((name, key))
@@ -252,8 +258,12 @@ class Run(ExchangeBuffer):
             value = do(*args)
         step.fingerprint = mark
         self._end(step, codec.encode(value))
-        self.commit(audit.Draft("written", {"step": name, "key": key, "result": codec.encode(value)}, obj=self.transfer))
-        boundary("write_committed")
+        exchanges = self._digests + [row.digest for row in self.waiting]
+        told = {"step": name, "key": key, "result": codec.encode(value), "exchanges": exchanges}
+        self._drafts.append(audit.Draft("written", told, obj=self.transfer))
+        self._digests.clear()
+        self._told.update(exchanges)
+        self._owes_commit = True
         return value
 
     def skip_step(self, name: str, kind: Step.Kind, reason: str, key: str = "") -> None:
@@ -875,6 +885,9 @@ class Run(ExchangeBuffer):
     # -- saving --------------------------------------------------------------------------------------
 
     def _begin(self, name: str, key: str, kind: Step.Kind) -> Step:
+        if self._owes_commit:
+            self.commit()
+            boundary("write_committed")
         self.step = name
         step = self._steps.get((name, key))
         if step is None:
@@ -928,11 +941,17 @@ class Run(ExchangeBuffer):
         """What waits, inside the caller's transaction (the end of a run)."""
         self._save(*drafts, **record_changes)
 
+    @property
+    def owes_commit(self) -> bool:
+        """Whether a write waits to be committed with what comes next."""
+        return self._owes_commit
+
     def _save(self, *drafts: audit.Draft, **record_changes: Any) -> None:
         rows = self.take()
         if rows:
             Exchange.objects.bulk_create(rows)
-            self._digests += [r.digest for r in rows]
+            self._digests += [r.digest for r in rows if r.digest not in self._told]
+        self._owes_commit = False
         steps = list(self._steps.values())
         if steps:
             Step.objects.bulk_create(

@@ -6,7 +6,7 @@ import logging
 import zoneinfo
 
 from connector.models import Connection, FlowState, Integration
-from connector.services import clock, pinging, schedules, wake
+from connector.services import backfill, clock, pinging, schedules, wake
 from connector.services.engine import polling, watching, work
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
@@ -33,6 +33,7 @@ def tick() -> None:
                 wake.poll(integration.pk, flow.name)
     for pk in sorted(watching.due()):
         wake.watch(pk)
+    backfill.feed_all()
     # One chain of wake-ups per idle process: more would only fill the queue that pings wait in, too.
     wake.work(work.idle_processes())
 

@@ -130,6 +130,7 @@ class IntegrationAdmin(TenantAdmin):
             "open": overview.open_counts(obj),
             "pauses": Pause.objects.filter(concerned).exclude(state="ended"),
             "baselines": Baseline.objects.filter(integration=obj).order_by("-completed_at")[:20],
+            "backfills": obj.backfills.order_by("-pk")[:5],
             "before_start": SourceRecord.objects.filter(integration=obj, before_start=True)[:1001].count(),
         }
 

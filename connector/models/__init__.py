@@ -2,7 +2,7 @@
 
 from connector.models.audit import AuditChain, AuditDetail, AuditEntry
 from connector.models.connections import CompanyCode, Connection, Pause, Site, Slot
-from connector.models.integrations import Baseline, FlowState, Integration
+from connector.models.integrations import Backfill, Baseline, FlowState, Integration
 from connector.models.shipments import Label, Package, Reference, Shipment, TrackingEvent
 from connector.models.tenants import Installation, Membership, Tenant, User
 from connector.models.transfers import Effect, EffectSend, Exchange, SourceRecord, Step, Transfer
@@ -12,6 +12,7 @@ __all__ = [
     "AuditChain",
     "AuditDetail",
     "AuditEntry",
+    "Backfill",
     "Baseline",
     "CompanyCode",
     "Connection",

@@ -90,3 +90,39 @@ class Baseline(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.integration_id}/{self.flow}/{self.document_kind}/{self.site}"
+
+
+class Backfill(TenantModel):
+    """A person's word that documents from before the start, dated within a period, become work after all.
+
+    `total` is what the preview counted, `begun` how many have become transfers.
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "All begun"
+        STOPPED = "stopped", "Stopped"
+
+    integration = models.ForeignKey(Integration, on_delete=models.PROTECT, related_name="backfills")
+    flow = models.CharField(max_length=20)
+    date_from = models.DateField()
+    date_to = models.DateField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.RUNNING)
+    total = models.PositiveIntegerField(default=0)
+    begun = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=300, blank=True, default="")
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "back-fill"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["integration", "flow"], condition=models.Q(state="running"), name="one_running_backfill_per_flow"
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "-id"], name="backfill_by_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.date_from} to {self.date_to}"

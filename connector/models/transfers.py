@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from connector.models.connections import Connection
-from connector.models.integrations import Integration
+from connector.models.integrations import Backfill, Integration
 from connector.models.tenants import TenantModel
 
 
@@ -28,6 +28,7 @@ class SourceRecord(TenantModel):
     revision = models.PositiveIntegerField(default=0)
     generation = models.PositiveIntegerField(default=1)
     before_start = models.BooleanField(default=False)
+    backfill = models.ForeignKey(Backfill, on_delete=models.PROTECT, null=True, related_name="records")
     held = models.BooleanField(default=False)
     bought_digest = models.CharField(max_length=64, blank=True, default="")
     document_date = models.DateTimeField(null=True)
@@ -38,7 +39,12 @@ class SourceRecord(TenantModel):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["integration", "flow", "source_key"], name="one_record_per_source_key")]
-        indexes = [models.Index(fields=["tenant", "source_key"], name="record_by_key")]
+        indexes = [
+            models.Index(fields=["tenant", "source_key"], name="record_by_key"),
+            models.Index(
+                fields=["integration", "document_date"], condition=models.Q(before_start=True), name="record_before_start"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.source_key

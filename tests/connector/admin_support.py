@@ -10,6 +10,7 @@ from typing import Any
 from django.test import Client
 
 from connector.models import (
+    Backfill,
     Connection,
     Effect,
     EffectSend,
@@ -45,6 +46,7 @@ class House:
     target: Connection
     transfers: dict[str, Transfer] = field(default_factory=dict)
     shipment: Any = None
+    backfill: Any = None
     package: Any = None
 
     def person(self, role: str) -> User:
@@ -77,6 +79,16 @@ def build(slug: str) -> House:
     for number, state in enumerate(Transfer.State.values):
         house.transfers[state] = transfer(house, number, state)
     bought(house)
+    house.backfill = Backfill.objects.create(
+        tenant=tenant,
+        integration=integration,
+        flow="ship",
+        date_from="2026-01-01",
+        date_to="2026-01-31",
+        reason=f"{mark} reason",
+        created_by="test",
+        created_at=NOW,
+    )
     Pause.objects.create(
         tenant=tenant,
         scope="connection",

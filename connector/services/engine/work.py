@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, Sum
 
 from connector import workers
 from connector.models import Connection, EffectSend, Exchange, Integration, Pause, Slot, SourceRecord, Step, Transfer
-from connector.services import clock, keys, vendors
+from connector.services import backfill, clock, keys, vendors
 from connector.services.database import release_connection
 from connector.services.engine import outcomes, pauses
 from connector.services.engine.recorder import ExchangeBuffer, boottime
@@ -103,6 +103,8 @@ def process(
             while time.monotonic() < until and not stop.is_set() and not job.halted.is_set():
                 group = _claim(job, only)
                 if not group.transfers:
+                    if only is None and backfill.feed(integration):
+                        continue
                     break
                 boundary("claimed")
                 heart.beat_for(group)

@@ -6,7 +6,7 @@ import logging
 import zoneinfo
 
 from connector.models import Connection, FlowState, Integration
-from connector.services import backfill, clock, pinging, schedules, wake
+from connector.services import backfill, clock, pinging, schedules, tracking, wake, webhooks
 from connector.services.engine import polling, watching, work
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
@@ -24,7 +24,7 @@ def tick() -> None:
     polled = {(i, flow): at for i, flow, at in FlowState.objects.values_list("integration_id", "flow", "last_poll_at")}
     for integration in Integration.objects.select_related("tenant", "source", "target").filter(enabled=True).order_by("pk"):
         for flow in KINDS[integration.kind].flows:
-            if not flow.available or flow.name not in POLLS:
+            if not flow.available or flow.name not in (*POLLS, tracking.FLOW):
                 continue
             last = polled.get((integration.pk, flow.name)) or integration.created_at
             zone = zoneinfo.ZoneInfo(integration.tenant.timezone)
@@ -34,6 +34,8 @@ def tick() -> None:
     for pk in sorted(watching.due()):
         wake.watch(pk)
     backfill.feed_all()
+    if webhooks.waiting():
+        wake.hooks()
     # One chain of wake-ups per idle process: more would only fill the queue that pings wait in, too.
     wake.work(work.idle_processes())
 
@@ -41,6 +43,10 @@ def tick() -> None:
 def poll(integration_id: int, flow: str) -> None:
     """Poll one flow of an integration, if it is on."""
     integration = _integration(integration_id)
+    if integration is not None and flow == tracking.FLOW:
+        told = tracking.track(integration)
+        if told.error:
+            logger.warning("tracking of %s: %s", integration.slug, told.error.get("code"))
     if integration is None or flow not in POLLS:
         return
     result = polling.poll(integration, POLLS[flow])
@@ -60,6 +66,12 @@ def work_due() -> None:
             wake.work()
             return
         stuck.add(integration.pk)
+
+
+def hooks() -> None:
+    """Take in what vendors have posted."""
+    if webhooks.take_in() >= webhooks.GROUP:
+        wake.hooks()
 
 
 def watch(integration_id: int) -> None:

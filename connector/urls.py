@@ -10,5 +10,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("hooks/<slug:slug>/", views.hook, name="hook"),
     path("admin/", admin.site.urls),
 ]

@@ -21,7 +21,7 @@ from django_q.signals import post_spawn, pre_execute
 
 logger = logging.getLogger(__name__)
 
-ALLOWED_TASKS = frozenset(f"connector.tasks.{name}" for name in ("tick", "work_due", "poll", "ping", "watch"))
+ALLOWED_TASKS = frozenset(f"connector.tasks.{name}" for name in ("tick", "work_due", "poll", "ping", "watch", "hooks"))
 PR_SET_PDEATHSIG = 1
 
 

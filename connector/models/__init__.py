@@ -3,7 +3,7 @@
 from connector.models.audit import AuditChain, AuditDetail, AuditEntry
 from connector.models.connections import CompanyCode, Connection, Pause, Site, Slot
 from connector.models.integrations import Backfill, Baseline, FlowState, Integration
-from connector.models.shipments import Label, Package, Reference, Shipment, TrackingEvent
+from connector.models.shipments import Label, Package, Reference, Shipment, TrackingEvent, WebhookDelivery
 from connector.models.tenants import Installation, Membership, Tenant, User
 from connector.models.transfers import Effect, EffectSend, Exchange, SourceRecord, Step, Transfer
 from connector.models.vendors import LimitBucket, TokenRow
@@ -38,4 +38,5 @@ __all__ = [
     "TrackingEvent",
     "Transfer",
     "User",
+    "WebhookDelivery",
 ]

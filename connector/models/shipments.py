@@ -11,7 +11,11 @@ from connector.models.transfers import EffectSend, SourceRecord, Transfer
 
 
 class Shipment(TenantModel):
-    """What a carrier made for a source record. `cost` null means unknown, never zero."""
+    """What a carrier made for a source record. `cost` null means unknown, never zero.
+
+    `status` is what the carrier's news say of all packages together, `last_news_at` when the carrier last told us
+    something new, `last_asked_at` when it last answered at all. `picture_written` is what of this the ERP was last told.
+    """
 
     class State(models.TextChoices):
         ACTIVE = "active", "Label bought"
@@ -55,6 +59,10 @@ class Shipment(TenantModel):
     status = models.CharField(max_length=20, default="label_created")
     status_at = models.DateTimeField(null=True)
     last_news_at = models.DateTimeField(null=True)
+    last_asked_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    signed_by = models.CharField(max_length=120, blank=True, default="")
+    picture_written = models.JSONField(null=True)
     next_track_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     voided_at = models.DateTimeField(null=True)
@@ -84,6 +92,9 @@ class Package(TenantModel):
     voided = models.BooleanField(default=False)
     weight = models.DecimalField(max_digits=12, decimal_places=3, null=True)
     weight_unit = models.CharField(max_length=3, blank=True, default="")
+    status = models.CharField(max_length=20, blank=True, default="")
+    status_at = models.DateTimeField(null=True)
+    carrier_unique_id = models.CharField(max_length=80, blank=True, default="")
 
     class Meta:
         ordering = ["sequence"]
@@ -95,6 +106,8 @@ class Package(TenantModel):
                 name="number_held_once",
             ),
         ]
+        # A push names a number and nothing else.
+        indexes = [models.Index(fields=["carrier", "tracking_number"], name="package_by_number")]
 
     def __str__(self) -> str:
         return self.tracking_number
@@ -153,3 +166,32 @@ class TrackingEvent(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.occurred_at:%Y-%m-%d %H:%M} {self.status}"
+
+
+class WebhookDelivery(TenantModel):
+    """One verified body that a vendor posted: stored before it is answered, worked on afterwards (the same body once)."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Received"
+        DONE = "done", "Taken in"
+        FAILED = "failed", "Not readable"
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="deliveries")
+    digest = models.CharField(max_length=64)
+    body = models.BinaryField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.RECEIVED)
+    attempts = models.PositiveIntegerField(default=0)
+    result = models.JSONField(null=True)
+    received_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        constraints = [models.UniqueConstraint(fields=["connection", "digest"], name="one_delivery_per_body")]
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="delivery_by_tenant"),
+            models.Index(fields=["received_at"], condition=models.Q(state="received"), name="delivery_waiting"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} {self.digest[:12]}"

@@ -225,6 +225,7 @@ def open_transfer(record: SourceRecord, *, flow: str = "", decision: dict[str, A
 def voided(shipment: Shipment, record: SourceRecord, *, actor: str, already: bool) -> None:
     """The carrier has cancelled it: proven. One commit; repeating it changes nothing."""
     with transaction.atomic():
+        SourceRecord.objects.select_for_update().get(pk=record.pk)  # records before shipments, everywhere
         hit = (
             Shipment.objects.filter(pk=shipment.pk)
             .exclude(state=Shipment.State.VOIDED)

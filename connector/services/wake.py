@@ -33,6 +33,11 @@ def poll(integration_id: int, flow: str) -> None:
     transaction.on_commit(lambda: _enqueue("connector.tasks.poll", integration_id, flow))
 
 
+def hooks() -> None:
+    """Take in soon what vendors have posted."""
+    transaction.on_commit(lambda: _enqueue("connector.tasks.hooks"))
+
+
 def watch(integration_id: int) -> None:
     """Look soon for what was declared not made."""
     transaction.on_commit(lambda: _enqueue("connector.tasks.watch", integration_id))

@@ -269,6 +269,21 @@ class WriteBack:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusWrite:
+    """What the ERP record should tell of the parcel's way. None = the carrier has not said.
+
+    `mark` tells one picture from another, times included (a write's own fingerprint leaves times out).
+    """
+
+    status: str | None = None
+    status_at: dt.datetime | None = None
+    estimated_delivery: dt.date | None = None
+    delivered_at: dt.datetime | None = None
+    signed_by: str | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """What a write-back did: the record's version after it, and which fields were sent (none = equal already)."""
 

@@ -7,7 +7,7 @@ another process would need. Every method may raise the classes of `errors`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +20,12 @@ from integrations.base.records import (
     PingLayer,
     Problem,
     ShipmentRequest,
+    StatusWrite,
     VoidResult,
     WriteBack,
     WriteResult,
 )
+from integrations.base.tracking import ParcelNews, TrackQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,13 @@ class Erp(Pingable, Protocol):
         Conflict when the version moved three times running, Rejected when the ERP refuses.
         """
 
+    @property
+    def status_targets(self) -> frozenset[str]:
+        """Which parts of a `StatusWrite` this ERP has fields for; empty: there is nothing to write."""
+
+    def write_status(self, key: str, write: StatusWrite) -> WriteResult:
+        """Compare, then write what differs. These fields are the carrier's news: what stands there is replaced."""
+
     def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
         """Empty the tracking field if it holds one of ours; otherwise leave it and say so in `skipped`."""
 
@@ -125,6 +134,15 @@ class Carrier(Pingable, Protocol):
 
     def find_shipment(self, query: LookUpQuery) -> LookUp:
         """Look a shipment up under our reference."""
+
+    def track(self, queries: Sequence[TrackQuery]) -> dict[str, ParcelNews | Problem]:
+        """News of parcels, batched as the carrier allows. A number that is not answered is left out."""
+
+    def push_is_signed(self, raw: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether a webhook body comes from the carrier; over the raw bytes, in constant time."""
+
+    def read_push(self, raw: bytes) -> tuple[ParcelNews, ...]:
+        """News in a verified webhook body."""
 
     def void_shipment(self, master_tracking_number: str, sender_country: str) -> VoidResult:
         """Cancel a whole shipment; repeating it is harmless."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from integrations.base.context import Context
 from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from integrations.base.http import Answer
-from integrations.base.records import BoughtShipment, LookUp, Pending, PingLayer, ShipmentRequest, VoidResult
+from integrations.base.records import BoughtShipment, LookUp, Pending, PingLayer, Problem, ShipmentRequest, VoidResult
 from integrations.base.roles import LookUpQuery, SendTicket
-from integrations.fedex import codes, mapping
+from integrations.base.tracking import ParcelNews, TrackQuery
+from integrations.fedex import codes, mapping, tracking
 from integrations.fedex.client import FedexClient, problem
 
 LOOK_UP_DAYS = 30
@@ -180,6 +181,37 @@ class Fedex:
             )
         raise self._client.problem(answer, "cancel shipment", "Ship")
 
+    # -- tracking ------------------------------------------------------------------------------------------
+
+    def track(self, queries: Sequence[TrackQuery]) -> dict[str, ParcelNews | Problem]:
+        """News of parcels by number, 30 a call (sheet 11). A number that FedEx does not know yet is no problem.
+
+        Raises ConfigurationError, RateLimited or Unavailable where Track gave no answer at all.
+        """
+        found: dict[str, ParcelNews | Problem] = {}
+        today = self._context.now().date()
+        for i in range(0, len(queries), tracking.NUMBERS_PER_CALL):
+            asked = queries[i : i + tracking.NUMBERS_PER_CALL]
+            answer = self._client.track_numbers(tracking.build_track(asked, today))
+            news = tracking.read_news(mapping.parse_json(answer.text), asked)
+            if not news:
+                raise self._client.problem(answer, "track numbers", "Track")
+            for number, told in news.items():
+                found[number] = told if isinstance(told, ParcelNews) else Problem(_untracked(number, *told))
+        return found
+
+    def push_is_signed(self, raw: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether a webhook body carries the signature of one of our security tokens (sheet 16).
+
+        During a change of tokens the field holds both, separated by a space or a comma.
+        """
+        secrets = re.split(r"[\s,]+", self._context.credentials.get("webhook_secret", ""))
+        return tracking.is_signed(raw, headers, [secret for secret in secrets if secret])
+
+    def read_push(self, raw: bytes) -> tuple[ParcelNews, ...]:
+        """News in a webhook body; empty where there is none to read."""
+        return tracking.read_push(raw)
+
     # -- ping ----------------------------------------------------------------------------------------------
 
     def ping(self) -> Iterator[PingLayer]:
@@ -247,3 +279,16 @@ def _checked(layer: str, check: Callable[[], PingLayer]) -> PingLayer:
 
 def _failed(layer: str, error: IntegrationError) -> PingLayer:
     return PingLayer(layer, "failed", error.message, error.remedy)
+
+
+def _untracked(number: str, code: str, line: str) -> Rejected:
+    """FedEx will not tell about this number, though it tells about others."""
+    return Rejected(
+        f"FedEx does not track {number}: {line}.",
+        code="not_tracked",
+        remedy="Compare the number with FedEx's own page; it is asked for again by itself.",
+        vendor="fedex",
+        operation="track numbers",
+        vendor_code=code,
+        vendor_text=line,
+    )

@@ -158,6 +158,10 @@ class FedexClient:
         """Track up to 30 numbers (sheet 11)."""
         return self._track("/track/v1/trackingnumbers", "track numbers", body)
 
+    def track_documents(self, body: dict[str, object]) -> Answer:
+        """Ask for proofs of delivery (sheet 13)."""
+        return self._track("/track/v1/trackingdocuments", "proof of delivery", body)
+
     def track_reference(self, body: dict[str, object]) -> Answer:
         """Look shipments up under one reference (sheet 12)."""
         return self._track("/track/v1/referencenumbers", "look up reference", body)

@@ -28,6 +28,8 @@ BUY = "buy label"
 WRITE = "write tracking"
 CANCEL = "cancel at carrier"
 CLEAR = "clear tracking"
+FIRST_LOOK_S = 3600.0
+"""A carrier knows a new label only after a while."""
 
 
 def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
@@ -177,7 +179,9 @@ def _write_of(run: Run, label: BoughtShipment, *, overwrite: bool) -> WriteBack:
 
 
 def _written(run: Run) -> None:
-    _live(run).update(written_at=clock.at())
+    # From now on the parcel is followed, where the integration has a flow for it.
+    follows = any(flow.name == "track" and flow.available for flow in KINDS[run.job.integration.kind].flows)
+    _live(run).update(written_at=clock.at(), **({"next_track_at": clock.at(FIRST_LOOK_S)} if follows else {}))
 
 
 def _void_adopted(run: Run) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 from connector.services.engine.polling import PollSpec
 from connector.services.engine.work import FlowSpec
-from integrations.flows import ship
+from integrations.flows import ship, track
 
 FLOWS: dict[str, FlowSpec] = {
     "ship": FlowSpec("ship", ship.ship, prefetch=lambda erp: erp.read_documents, operations={ship.BuyLabel.kind: ship.BuyLabel}),
     "void": FlowSpec("void", ship.void),
+    "track": FlowSpec("track", track.track),
 }
 
 

@@ -79,6 +79,11 @@ SHIP_SLOTS = (
     Slot("order_numbers", "Order numbers", "Printed as purchase order reference", "lines[].order_ref"),
 )
 
+TRACK_STATUSES = (
+    *("label_created", "cancelled", "picked_up", "in_transit", "exception"),
+    *("out_for_delivery", "ready_for_pickup", "returning", "delivered", "returned"),
+)
+
 SHIP_OPTIONS = (
     Option("documents", "Documents that ship", "list", ["shipment"], "Kinds of ERP documents.", choices=("shipment",)),
     Option(
@@ -126,6 +131,14 @@ SHIP_OPTIONS = (
         choices=("ignore", "note", "cancel", "new_revision"),
     ),
     Option(
+        "track_statuses",
+        "Statuses that reach the ERP",
+        "list",
+        [status for status in TRACK_STATUSES if status not in ("label_created", "returning")],
+        "Written to the status field of the ERP connection's profile, if it names one.",
+        choices=TRACK_STATUSES,
+    ),
+    Option(
         "max_purchases_per_hour",
         "Purchases per hour",
         "integer",
@@ -143,7 +156,7 @@ KINDS: dict[str, Kind] = {
             "IFS Cloud to FedEx",
             source="ifs_cloud",
             target="fedex",
-            flows=(FlowDef("ship", "Ship"), FlowDef("track", "Track", available=False, every_minutes=60)),
+            flows=(FlowDef("ship", "Ship"), FlowDef("track", "Track", every_minutes=60)),
             slots=SHIP_SLOTS,
             options=SHIP_OPTIONS,
             value_maps=("carrier", "service"),

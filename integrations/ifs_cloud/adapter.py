@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from integrations.base.context import Company, Context
 from integrations.base.errors import ConfigurationError, IntegrationError, Rejected
-from integrations.base.records import Document, DocumentHead, PingLayer, Problem, WriteBack, WriteResult
+from integrations.base.records import Document, DocumentHead, PingLayer, Problem, StatusWrite, WriteBack, WriteResult
 from integrations.base.roles import ListQuery
 from integrations.ifs_cloud import mapping
 from integrations.ifs_cloud.client import PERMISSION_REMEDY, IfsClient, Row
@@ -191,11 +191,21 @@ class IfsCloud:
         decide = mapping.TrackingWrite(write, shipment)
         return self._change(key, decide, "write tracking")
 
+    @property
+    def status_targets(self) -> frozenset[str]:
+        """Parts of a `StatusWrite` for which the profile names a field."""
+        shipment = self.profile.shipment
+        return frozenset(part for part, setting in mapping.STATUS_TARGETS.items() if getattr(shipment, setting))
+
+    def write_status(self, key: str, write: StatusWrite) -> WriteResult:
+        """One GET, and one PATCH of what differs; parts without a field are named in `skipped`."""
+        return self._change(key, mapping.StatusDecision(write, self.profile.shipment), "write status")
+
     def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
         """Empty the tracking field where it holds one of ours; else leave it, named in `skipped`."""
         return self._change(key, mapping.TrackingClear(ours, self.profile.shipment), "clear tracking")
 
-    def _change(self, key: str, decide: mapping.TrackingWrite | mapping.TrackingClear, operation: str) -> WriteResult:
+    def _change(self, key: str, decide: mapping.Decision, operation: str) -> WriteResult:
         shipment = self.profile.shipment
         change = self.client.change(shipment.header, {shipment.key: mapping.shipment_of(key)}, decide, operation=operation)
         return WriteResult(change.version, change.sent, decide.skipped)

@@ -14,11 +14,11 @@ import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Protocol
 
 from integrations.base.context import Company
 from integrations.base.errors import ConfigurationError, FieldConflict, Rejected
-from integrations.base.records import Address, Document, DocumentHead, DocumentLine, HandlingUnit, WriteBack
+from integrations.base.records import Address, Document, DocumentHead, DocumentLine, HandlingUnit, StatusWrite, WriteBack
 from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare, instant
 from integrations.ifs_cloud.profile import Poll, Profile, ShipmentProfile, Target, date_literal_value
 
@@ -383,6 +383,14 @@ def any_shipment(target_field: str, numbers: Iterable[int]) -> str:
 # -- the write-back ----------------------------------------------------------------------------------------
 
 
+class Decision(Protocol):
+    """Says on every fresh read which fields have to be sent, {} for none."""
+
+    skipped: tuple[str, ...]
+
+    def __call__(self, row: Row) -> dict[str, Any]: ...
+
+
 class TrackingWrite:
     """Decides, on every fresh read, which fields of a shipment have to be sent for a `WriteBack`.
 
@@ -443,6 +451,52 @@ class TrackingWrite:
             return False  # something else stands there; it is left alone and named, as any other value
 
 
+STATUS_TARGETS = {
+    "status": "status_field",
+    "status_at": "status_time_field",
+    "estimated_delivery": "estimated_delivery_field",
+    "delivered_at": "delivered_field",
+    "signed_by": "signed_by_field",
+}
+"""Part of a `StatusWrite`: setting of the profile that names its field (sheet 9.4, 11)."""
+
+
+class StatusDecision:
+    """Decides which fields tell something else than the carrier's news; `skipped` names parts without a field."""
+
+    def __init__(self, write: StatusWrite, shipment: ShipmentProfile) -> None:
+        self._write = write
+        self._shipment = shipment
+        self.skipped: tuple[str, ...] = ()
+
+    def __call__(self, row: Row) -> dict[str, Any]:
+        """The fields to send, {} for none. A date goes as midnight UTC, as IFS stores a day in a time column."""
+        body: dict[str, Any] = {}
+        skipped: list[str] = []
+        for part, setting in STATUS_TARGETS.items():
+            value = getattr(self._write, part)
+            name = getattr(self._shipment, setting)
+            if value is None:
+                continue
+            if name is None:
+                skipped.append(setting)
+            elif isinstance(value, dt.date):
+                at = value if isinstance(value, dt.datetime) else dt.datetime.combine(value, dt.time(), tzinfo=dt.UTC)
+                if not self._same_instant(row, name, at):
+                    body[name] = instant(at)
+            elif text(row, name) != value:
+                body[name] = value
+        self.skipped = tuple(skipped)
+        return body
+
+    @staticmethod
+    def _same_instant(row: Row, name: str, at: dt.datetime) -> bool:
+        try:
+            return moment(row, name) == at.replace(microsecond=0)
+        except Rejected:
+            return False
+
+
 class TrackingClear:
     """Decides whether the tracking field holds one of our numbers and must be emptied; `skipped` says when not."""
 
@@ -494,7 +548,7 @@ def uses(profile: Profile) -> list[tuple[Target, list[Use]]]:
         Use("shipment.site_field", shipment.site_field, True),
         Use("shipment.poll.date_field", shipment.poll.date_field, True),
     ]
-    written = ("tracking_field", "forwarder_field", "ship_date_field")
+    written = ("tracking_field", "forwarder_field", "ship_date_field", *STATUS_TARGETS.values())
     read = (
         "ship_via_field",
         "planned_date_field",

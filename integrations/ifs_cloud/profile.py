@@ -63,6 +63,10 @@ DEFAULTS: dict[str, Any] = {
         "planned_date_field": "PlannedShipDate",
         "weight_field": "ManualGrossWeight",
         "status_field": None,
+        "status_time_field": None,
+        "estimated_delivery_field": None,
+        "delivered_field": None,
+        "signed_by_field": None,
         "receiver_type_field": "ReceiverType",
         "receiver_id_field": "ReceiverId",
         "receiver_address_id_field": "ReceiverAddrId",
@@ -427,6 +431,11 @@ class ShipmentProfile:
     forwarder_field: str | None
     ship_via_field: str | None
     ship_date_field: str | None
+    status_field: str | None
+    status_time_field: str | None
+    estimated_delivery_field: str | None
+    delivered_field: str | None
+    signed_by_field: str | None
     planned_date_field: str | None
     weight_field: str | None
     receiver_type_field: str | None
@@ -538,6 +547,11 @@ _SHIPMENT_FIELDS = (
     "forwarder_field",
     "ship_via_field",
     "ship_date_field",
+    "status_field",
+    "status_time_field",
+    "estimated_delivery_field",
+    "delivered_field",
+    "signed_by_field",
     "planned_date_field",
     "weight_field",
     "receiver_type_field",

@@ -12,7 +12,7 @@ from django.db.models import Q
 from connector import workers
 from connector.management.output import NEEDS_A_PERSON, WELL, JsonCommand
 from connector.models import Integration, Transfer
-from connector.services import clock, keys, overview
+from connector.services import clock, keys, overview, tracking
 from connector.services.engine import polling, work
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
@@ -40,13 +40,18 @@ class Command(JsonCommand):
         problem = keys.problem()
         if problem:
             self.refuse(f"{problem} {keys.REMEDY}")
-        flows = [f.name for f in KINDS[integration.kind].flows if f.name in POLLS]
+        flows = [f.name for f in KINDS[integration.kind].flows if f.available and f.name in (*POLLS, tracking.FLOW)]
         if options["flow"] and options["flow"] not in flows:
             self.refuse(f"The integration has no flow “{options['flow']}”. It has: {', '.join(flows)}.")
         workers.open_pool(max_size=12)
         started = clock.now()
         polls, unpolled = {}, False
         for name in [options["flow"]] if options["flow"] else flows:
+            if name == tracking.FLOW:
+                followed = tracking.track(integration)
+                polls[name] = followed.as_dict()
+                unpolled = unpolled or bool(followed.error)
+                continue
             result = polling.poll(integration, POLLS[name], wait_s=POLL_WAIT_S)
             polls[name] = result.as_dict()
             unpolled = unpolled or bool(result.error) or result.busy or result.unreadable > 0

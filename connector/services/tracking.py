@@ -1,0 +1,375 @@
+"""Parcels under way: ask the carrier in batches, merge what it says, open write-backs for what the ERP should know.
+
+News come by poll and by webhook, twice, late and in any order. They are merged as a set of scans; the state is a
+function of that set (`integrations.base.tracking`), so every order ends the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from connector.models import (
+    Exchange,
+    FlowState,
+    Integration,
+    Package,
+    Pause,
+    Shipment,
+    SourceRecord,
+    TrackingEvent,
+    Transfer,
+)
+from connector.services import audit, clock, keys, vendors, wake
+from connector.services.engine import codec, pauses
+from connector.services.engine.polling import new_transfer
+from connector.services.engine.recorder import ExchangeBuffer
+from integrations.base import tracking as state
+from integrations.base.errors import ConfigurationError, IntegrationError
+from integrations.base.http import recording
+from integrations.base.records import Problem, StatusWrite
+from integrations.base.tracking import ParcelNews, TrackQuery
+from integrations.flows.table import KINDS
+
+logger = logging.getLogger(__name__)
+
+FLOW = "track"
+GROUP = 30
+LEASE_S = 300.0
+SILENT_AFTER_S = 30 * 86400.0
+"""A parcel that the carrier has said nothing new of for so long is asked for no more; a person is told."""
+
+SAME_PARCEL_DAYS = 21
+"""How far a carrier's ship date may lie from ours and still mean the same parcel."""
+
+HOUR = 3600.0
+INTERVALS_S: Mapping[str, float] = {
+    state.LABEL_CREATED: 4 * HOUR,
+    state.PICKED_UP: 3 * HOUR,
+    state.IN_TRANSIT: 3 * HOUR,
+    state.OUT_FOR_DELIVERY: HOUR,
+    state.READY_FOR_PICKUP: 6 * HOUR,
+    state.EXCEPTION: 2 * HOUR,
+    state.RETURNING: 6 * HOUR,
+}
+
+
+def next_ask_s(status: str, silent_s: float) -> float | None:
+    """Seconds until a shipment is asked for again, None: no more. `silent_s`: how long it has had no news.
+
+    What has been silent for long is asked for ever more rarely, at most twice a day.
+    """
+    if status in state.FINAL or silent_s >= SILENT_AFTER_S:
+        return None
+    return min(max(INTERVALS_S.get(status, 4 * HOUR), silent_s / 10), 12 * HOUR)
+
+
+# -- asking --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class TrackResult:
+    """What one round did: shipments asked for, those with news, numbers the carrier would not tell about."""
+
+    asked: int = 0
+    news: int = 0
+    refused: int = 0
+    busy: bool = False
+    error: dict[str, object] | None = None
+
+    def as_dict(self) -> dict[str, int]:
+        """As the interface names the counts of a poll: `seen` were asked for, `changed` have news."""
+        return {"seen": self.asked, "new": 0, "changed": self.news, "before_start": 0, "unreadable": self.refused}
+
+
+def due(integration: Integration) -> Any:
+    """Live shipments of an integration whose turn to be asked for has come."""
+    live = Shipment.objects.filter(integration=integration, state=Shipment.State.ACTIVE, next_track_at__lte=clock.at())
+    return live.order_by("next_track_at", "pk")
+
+
+def track(integration: Integration) -> TrackResult:
+    """Ask for what is due, about 20 s long, one process at a time. A vendor's error ends up in the result."""
+    result = TrackResult()
+    owner = uuid.uuid4()
+    problem = keys.problem()
+    if problem or not _take_turn(integration, owner):
+        result.busy = True
+        return result
+    until = time.monotonic() + settings.ENGINE["SLICE_S"]
+    try:
+        carrier = vendors.open_adapter(integration.target)
+        while time.monotonic() < until:
+            group = list(due(integration)[:GROUP])
+            if not group or not _ask(integration, carrier, group, result):
+                break
+    except IntegrationError as error:
+        result.error = error.as_dict()
+        if isinstance(error, ConfigurationError):
+            pauses.pause(integration, integration.target, error, FLOW)
+    finally:
+        _leave(integration, owner, result)
+    return result
+
+
+def _take_turn(integration: Integration, owner: uuid.UUID) -> bool:
+    held = Pause.objects.filter(
+        Q(connection=integration.target, scope="connection") | Q(integration=integration), state="active"
+    ).exclude(kind="rest", probe_at__lte=clock.at())
+    if held.exists():
+        return False
+    states = FlowState.objects.filter(integration=integration, flow=FLOW)
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=clock.at())
+    FlowState.objects.get_or_create(integration=integration, flow=FLOW, defaults={"tenant_id": integration.tenant_id})
+    return bool(states.filter(free).update(lease_owner=owner, lease_until=clock.at(LEASE_S)))
+
+
+def _leave(integration: Integration, owner: uuid.UUID, result: TrackResult) -> None:
+    good = {} if result.error else {"last_good_poll_at": clock.at(), "last_result": result.as_dict()}
+    FlowState.objects.filter(integration=integration, flow=FLOW, lease_owner=owner).update(
+        lease_owner=None, lease_until=None, last_poll_at=clock.at(), last_error=result.error, **good
+    )
+
+
+def _ask(integration: Integration, carrier: Any, group: Sequence[Shipment], result: TrackResult) -> bool:
+    """One batch: ask, merge. False when nothing was learned and the round should end."""
+    packages = list(Package.objects.filter(shipment__in=group, voided=False).order_by("shipment", "sequence"))
+    queries = [TrackQuery(p.tracking_number, p.ship_date, p.carrier_unique_id) for p in packages]
+    buffer = ExchangeBuffer({integration.target.slug: integration.target}, batch=uuid.uuid4())
+    buffer.step = FLOW
+    before = result.news
+    try:
+        with recording(buffer):
+            told = carrier.track(queries)
+    except IntegrationError:
+        Exchange.objects.bulk_create(buffer.take())
+        raise
+    news = [answer for answer in told.values() if isinstance(answer, ParcelNews)]
+    result.asked += len(group)
+    result.news += merge(integration.target_id, news, asked=group)
+    result.refused += sum(isinstance(answer, Problem) for answer in told.values())
+    rows = buffer.take()
+    # An hourly "nothing new" would fill the table: keep what told something.
+    Exchange.objects.bulk_create(rows if result.news > before else [r for r in rows if r.status is None or r.status >= 400])
+    return True
+
+
+# -- merging -------------------------------------------------------------------------------------------------
+
+
+def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment] = ()) -> int:
+    """Take news of parcels of one carrier connection in; how many shipments changed.
+
+    `asked`: shipments of this round, whose next turn is set whether there are news or not. Repeating it changes nothing.
+    """
+    by_number = {item.tracking_number: item for item in news if item.known}
+    held = Package.objects.filter(carrier_id=carrier_id, tracking_number__in=list(by_number), voided=False)
+    packages = list(held.select_related("shipment"))
+    ours = [(p, by_number[p.tracking_number]) for p in packages if _is_ours(p, by_number[p.tracking_number])]
+    changed = 0
+    targets: dict[int, frozenset[str]] = {}
+    touched = {p.shipment_id for p, _ in ours} | {s.pk for s in asked}
+    for shipment_id in sorted(touched):
+        pairs = [(p, item) for p, item in ours if p.shipment_id == shipment_id]
+        changed += _merge_shipment(shipment_id, pairs, targets, was_asked=any(s.pk == shipment_id for s in asked))
+    return changed
+
+
+def _is_ours(package: Package, news: ParcelNews) -> bool:
+    """Not a parcel of another year under the same number: carriers use their numbers again."""
+    if package.carrier_unique_id and news.unique_id:
+        return package.carrier_unique_id == news.unique_id
+    if package.ship_date is None or news.ship_date is None:
+        return True
+    return abs((package.ship_date - news.ship_date).days) <= SAME_PARCEL_DAYS
+
+
+def _merge_shipment(
+    shipment_id: int, pairs: Sequence[tuple[Package, ParcelNews]], targets: dict[int, frozenset[str]], *, was_asked: bool
+) -> int:
+    """One commit for one shipment: events, packages, the shipment's state, its next turn, its write-back."""
+    with transaction.atomic():
+        # Records before shipments, as every run does: two orders would wait for each other.
+        of = Shipment.objects.values("integration", "source_key").get(pk=shipment_id)
+        both = SourceRecord.objects.filter(
+            integration=of["integration"], source_key=of["source_key"], flow__in=("ship", FLOW)
+        ).order_by("pk")
+        records = {record.pk: record for record in both.select_for_update()}
+        shipment = Shipment.objects.select_for_update(of=("self",)).select_related("integration__tenant").get(pk=shipment_id)
+        fresh = sum(_add_events(package, item) for package, item in pairs)
+        packages = list(Package.objects.filter(shipment=shipment))
+        before = _facts(shipment)
+        _recompute(shipment, packages, pairs)
+        now = clock.now()
+        changed = fresh or _facts(shipment) != before
+        if changed:
+            shipment.last_news_at = now
+        if was_asked or pairs:
+            shipment.last_asked_at = now
+        silent = (now - (shipment.last_news_at or shipment.created_at)).total_seconds()
+        wait = next_ask_s(shipment.status, silent) if shipment.state == Shipment.State.ACTIVE else None
+        shipment.next_track_at = now + dt.timedelta(seconds=wait) if wait is not None else None
+        shipment.save(
+            update_fields=[
+                *("status", "status_at", "delivered_at", "signed_by", "estimated_delivery"),
+                *("last_news_at", "last_asked_at", "next_track_at"),
+            ]
+        )
+        if changed and shipment.status != before[0]:
+            told = {"status": shipment.status, "tracking_number": shipment.master_tracking_number}
+            audit.append_to_record(records[shipment.record_id], [audit.Draft("tracking", told, obj=shipment)])
+        if shipment.integration_id not in targets:
+            targets[shipment.integration_id] = status_targets(shipment.integration)
+        open_write_back(shipment, targets[shipment.integration_id])
+    return int(bool(changed))
+
+
+def _facts(shipment: Shipment) -> tuple[Any, ...]:
+    return (shipment.status, shipment.status_at, shipment.delivered_at, shipment.signed_by, shipment.estimated_delivery)
+
+
+def _add_events(package: Package, news: ParcelNews) -> int:
+    """Store scans that are not known yet; how many."""
+    stored = TrackingEvent.objects.filter(package=package, event_key__in=[scan.key for scan in news.scans])
+    known = set(stored.values_list("event_key", flat=True))
+    rows = [
+        TrackingEvent(
+            tenant_id=package.tenant_id,
+            package=package,
+            event_key=scan.key,
+            occurred_at=scan.at,
+            status=scan.status,
+            code=scan.code,
+            text=scan.text,
+            place=scan.place,
+        )
+        for scan in news.scans
+        if scan.key not in known
+    ]
+    TrackingEvent.objects.bulk_create(rows)
+    if news.unique_id and not package.carrier_unique_id:
+        Package.objects.filter(pk=package.pk).update(carrier_unique_id=news.unique_id)
+    return len(rows)
+
+
+def _recompute(shipment: Shipment, packages: Sequence[Package], pairs: Sequence[tuple[Package, ParcelNews]]) -> None:
+    """State of packages and shipment from all scans that are stored; what the news say beside, unless it is blank."""
+    scans: dict[int, list[tuple[dt.datetime, str]]] = {p.pk: [] for p in packages}
+    for package_id, at, status in TrackingEvent.objects.filter(package__in=packages).values_list(
+        "package_id", "occurred_at", "status"
+    ):
+        scans[package_id].append((at, status))
+    for package in packages:
+        status, since = state.state_of(scans[package.pk])
+        if status and (status, since) != (package.status, package.status_at):
+            package.status, package.status_at = status, since
+            package.save(update_fields=["status", "status_at"])
+    shipment.status = state.state_of_all(p.status for p in packages)
+    told = [p.status_at for p in packages if p.status_at is not None]
+    shipment.status_at = max(told) if told else shipment.status_at
+    if shipment.status == state.DELIVERED:
+        shipment.delivered_at = max((p.status_at for p in packages if p.status_at), default=None)
+    elif shipment.delivered_at is not None:
+        shipment.delivered_at = None  # it came back after all
+    for _, item in pairs:
+        shipment.signed_by = item.signed_by or shipment.signed_by
+        shipment.estimated_delivery = item.estimated_delivery or shipment.estimated_delivery
+
+
+# -- telling the ERP -----------------------------------------------------------------------------------------
+
+
+def picture(shipment: Shipment, wanted: Sequence[str]) -> StatusWrite:
+    """What the ERP should show of a shipment's way. A status outside `wanted` is not told."""
+    made = StatusWrite(
+        status=shipment.status if shipment.status in wanted else None,
+        status_at=shipment.status_at if shipment.status in wanted else None,
+        estimated_delivery=shipment.estimated_delivery,
+        delivered_at=shipment.delivered_at,
+        signed_by=shipment.signed_by or None,
+    )
+    return replace(made, mark=audit.digest(codec.encode(made))[:24])
+
+
+def wanted_statuses(integration: Integration) -> Sequence[str]:
+    """The statuses that the integration wants in the ERP."""
+    chosen = integration.options.get("track_statuses")
+    found: Sequence[str] = KINDS[integration.kind].defaults()["track_statuses"] if chosen is None else chosen
+    return found
+
+
+def plain(write: StatusWrite, targets: Iterable[str]) -> dict[str, str]:
+    """The parts of a picture that the ERP has fields for, as text: what is compared with what was last written."""
+    parts = {part: getattr(write, part) for part in sorted(targets)}
+    return {part: value if isinstance(value, str) else value.isoformat() for part, value in parts.items() if value is not None}
+
+
+def status_targets(integration: Integration) -> frozenset[str]:
+    """The parts of a picture that the integration's ERP has fields for; none while its connection cannot be opened."""
+    try:
+        found: frozenset[str] = vendors.open_adapter(integration.source).status_targets
+    except IntegrationError as error:
+        logger.warning("%s: what the ERP has fields for is not known (%s)", integration.slug, error.code)
+        return frozenset()
+    return found
+
+
+def open_write_back(shipment: Shipment, targets: frozenset[str]) -> Transfer | None:
+    """A transfer that writes the latest picture, if it differs from the one last written; the open one serves, too.
+
+    Inside the caller's transaction. Never before the tracking number itself is written.
+    """
+    integration = shipment.integration
+    if shipment.written_at is None or shipment.state != Shipment.State.ACTIVE or not integration.enabled:
+        return None
+    if not targets or plain(picture(shipment, wanted_statuses(integration)), targets) == (shipment.picture_written or {}):
+        return None
+    now = clock.now()
+    record, _ = SourceRecord.objects.get_or_create(
+        integration=integration,
+        flow=FLOW,
+        source_key=shipment.source_key,
+        defaults={
+            "tenant_id": shipment.tenant_id,
+            "document_kind": shipment.source_key.partition(":")[0],
+            "company_code": shipment.company_code,
+            "site": shipment.site,
+            "first_seen_at": now,
+            "last_seen_at": now,
+        },
+    )
+    record = SourceRecord.objects.select_for_update().get(pk=record.pk)
+    unfinished = Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).first()
+    if unfinished is not None:
+        # A failed one is tried with the newer picture; a waiting one takes it up anyway.
+        Transfer.objects.filter(pk=unfinished.pk, state="failed").update(state="waiting", due_at=clock.at(), attempts=0)
+    else:
+        SourceRecord.objects.filter(pk=record.pk).update(revision=F("revision") + 1)
+        unfinished = new_transfer(record, record.revision + 1)
+        unfinished.save()
+    wake.work()
+    return unfinished
+
+
+__all__ = [
+    "FLOW",
+    "TrackResult",
+    "due",
+    "merge",
+    "next_ask_s",
+    "open_write_back",
+    "picture",
+    "plain",
+    "status_targets",
+    "track",
+    "wanted_statuses",
+]

@@ -1,0 +1,302 @@
+"""Track answers and webhook pushes of FedEx as `ParcelNews`: pure functions (sheet 11, 14, 16)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from integrations.base import tracking as state
+from integrations.base.tracking import ParcelNews, Scan, TrackQuery
+from integrations.fedex import mapping
+
+NUMBERS_PER_CALL = 30
+"""Track takes no more (sheet 11.1)."""
+SEARCH_DAYS = 30
+SCANS_PER_PARCEL = 200
+NOT_KNOWN = "TRACKING.TRACKINGNUMBER.NOTFOUND"
+SIGNATURE_HEADER = "fdx-signature"
+
+
+def _table(**rows: str) -> dict[str, str]:
+    return {code: status for status, line in rows.items() for code in line.split()}
+
+
+STATUS = _table(
+    label_created="OC OX EP MD DS IN",
+    picked_up="PU PX AP OF DO IP",  # PD, a delay of the pickup, is an exception
+    in_transit="IT IX OW AR DP LO AA EA EO PF PL AC AX FD AF SF TR PM CC CP CH SP AE AO DR",
+    out_for_delivery="OD ED AD",
+    ready_for_pickup="HL HP HA",
+    exception="DE SE CD DY DD PY PD",
+    delivered="DL",
+    returning="RS RT",
+    cancelled="CA",
+)
+"""Status and event codes by our state (sheet 14). A code that is not here is kept and moves nothing."""
+DERIVED_ONLY = {"IN"}
+"""As an event type it is on-demand care; as a derived code it means that only the label exists."""
+
+
+def status_of(code: object, *, derived: bool = False) -> str:
+    """Our state for a code, "" for one that says nothing about the state or that nobody has told us about."""
+    word = str(code or "").strip().upper()
+    return "" if word in DERIVED_ONLY and not derived else STATUS.get(word, "")
+
+
+# -- asking --------------------------------------------------------------------------------------------------
+
+
+def build_track(queries: Sequence[TrackQuery], today: dt.date) -> dict[str, object]:
+    """The body for up to 30 numbers (sheet 11.1). The date range tells a number in use from the one before it."""
+    return {"includeDetailedScans": True, "trackingInfo": [_asked(query, today) for query in queries]}
+
+
+def _asked(query: TrackQuery, today: dt.date) -> dict[str, object]:
+    number: dict[str, object] = {"trackingNumber": query.tracking_number}
+    if query.unique_id:
+        number["trackingNumberUniqueId"] = query.unique_id
+    asked: dict[str, object] = {"trackingNumberInfo": number}
+    if query.ship_date is not None:
+        begin = query.ship_date - dt.timedelta(days=1)
+        # Not in the future, and no longer than 30 days (sheet 11.4).
+        end = min(max(today, begin), begin + dt.timedelta(days=SEARCH_DAYS))
+        asked |= {"shipDateBegin": begin.isoformat(), "shipDateEnd": end.isoformat()}
+    return asked
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def read_news(payload: object, queries: Sequence[TrackQuery] = ()) -> dict[str, ParcelNews | tuple[str, str]]:
+    """News by number; (code, line for people) where FedEx gave an error for a number. What is not answered is left out."""
+    asked = {query.tracking_number: query for query in queries}
+    found: dict[str, ParcelNews | tuple[str, str]] = {}
+    for number, results in _by_number(payload).items():
+        good = [result for result in results if not result.get("error")]
+        if good:
+            found[number] = _news(number, _choose(good, asked.get(number)))
+            continue
+        error = _dict(results[0].get("error"))
+        code, line = _text(error.get("code")).upper(), _text(error.get("message")) or "no reason given"
+        found[number] = ParcelNews(number, known=False) if code == NOT_KNOWN else (code, line)
+    return found
+
+
+def _by_number(payload: object) -> dict[str, list[dict[str, Any]]]:
+    """`completeTrackResults` as documented, and the flat form that some receive (sheet 16)."""
+    answer = payload if isinstance(payload, dict) else {}
+    output = answer.get("output")
+    body = output if isinstance(output, dict) else answer
+    groups: dict[str, list[dict[str, Any]]] = {}
+    entries = [entry for entry in _list(body.get("completeTrackResults")) if isinstance(entry, dict)]
+    for entry in entries or [body]:
+        for result in _list(entry.get("trackResults")):
+            if not isinstance(result, dict):
+                continue
+            info = _dict(result.get("trackingNumberInfo"))
+            number = (
+                _text(info.get("trackingNumber")) or _text(result.get("trackingNumber")) or _text(entry.get("trackingNumber"))
+            )
+            if number:
+                groups.setdefault(number, []).append(result)
+    return groups
+
+
+def _choose(results: list[dict[str, Any]], query: TrackQuery | None) -> dict[str, Any]:
+    """The one that is ours where FedEx has used the number again (sheet 11.2)."""
+    if query is not None and query.unique_id:
+        for result in results:
+            if _text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId")) == query.unique_id:
+                return result
+    if query is not None and query.ship_date is not None:
+        dated = [(abs((day - query.ship_date).days), n) for n, r in enumerate(results) if (day := _ship_date(r)) is not None]
+        if dated:
+            return results[min(dated)[1]]
+    newest = [(max((s.at for s in _scans(r)), default=dt.datetime.min.replace(tzinfo=dt.UTC)), n) for n, r in enumerate(results)]
+    return results[max(newest)[1]]
+
+
+def _news(number: str, result: dict[str, Any]) -> ParcelNews:
+    delivery = _dict(result.get("deliveryDetails"))
+    return ParcelNews(
+        tracking_number=number,
+        scans=_scans(result),
+        unique_id=_text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId"))[:80],
+        ship_date=_ship_date(result),
+        estimated_delivery=_estimated(result),
+        signed_by=(_text(delivery.get("signedByName")) or _text(delivery.get("receivedByName")))[:120],
+    )
+
+
+def _scans(result: dict[str, Any]) -> tuple[Scan, ...]:
+    unique = _text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId"))
+    scans = {}
+    for event in _list(result.get("scanEvents"))[:SCANS_PER_PARCEL]:
+        made = _scan(unique, event) if isinstance(event, dict) else None
+        if made is not None:
+            scans[made.key] = made
+    latest = _latest(unique, result, scans.values())
+    if latest is not None:
+        scans[latest.key] = latest
+    return tuple(scans.values())
+
+
+def _scan(unique: str, event: dict[str, Any]) -> Scan | None:
+    at = moment(event.get("date"))
+    if at is None:
+        return None
+    code = _text(event.get("eventType"))
+    # A return is told by the event itself, whatever it derives to (sheet 11.3).
+    status = status_of(code) if status_of(code) == state.RETURNING else ""
+    status = status or status_of(event.get("derivedStatusCode"), derived=True) or status_of(code)
+    words = " ".join(filter(None, (_text(event.get("eventDescription")), _text(event.get("exceptionDescription")))))
+    return Scan(
+        key=_key(unique, at, code, _text(event.get("exceptionCode")), _text(event.get("locationId"))),
+        at=at,
+        status=status,
+        code=code[:20],
+        text=words[:300],
+        place=_place(_dict(event.get("scanLocation"))),
+    )
+
+
+def _latest(unique: str, result: dict[str, Any], scans: Any) -> Scan | None:
+    """The summary as an event, where no scan tells it: short pushes carry nothing else. None where it adds nothing."""
+    detail = _dict(result.get("latestStatusDetail"))
+    code = _text(detail.get("code")) or _text(detail.get("derivedCode"))
+    status = status_of(detail.get("derivedCode"), derived=True) or status_of(detail.get("code"))
+    if not code or not status:
+        return None
+    times = {_text(t.get("type")): moment(t.get("dateTime")) for t in map(_dict, _list(result.get("dateAndTimes")))}
+    known = sorted((scan.at, scan.status) for scan in scans)
+    if status == state.DELIVERED:
+        at = times.get("ACTUAL_DELIVERY") or (known[-1][0] if known else None)
+        if at is None or any(told == state.DELIVERED for _, told in known):
+            return None
+    elif known:
+        return None  # the scans say it themselves, with their own times
+    else:
+        at = times.get("ACTUAL_PICKUP") or times.get("SHIPMENT_DATA_RECEIVED") or times.get("SHIP")
+        if at is None:
+            return None
+    text = _text(detail.get("description")) or _text(detail.get("statusByLocale"))
+    place = _place(_dict(detail.get("scanLocation")))
+    return Scan(_key(unique, at, code, "latest", ""), at, status, code[:20], text[:300], place)
+
+
+def _key(unique: str, at: dt.datetime, *parts: str) -> str:
+    """FedEx gives events no id (sheet 11.2)."""
+    told = "\x00".join((unique, at.astimezone(dt.UTC).isoformat(), *parts))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _place(location: dict[str, Any]) -> str:
+    parts = (_text(location.get(name)) for name in ("city", "stateOrProvinceCode", "countryCode"))
+    return ", ".join(filter(None, parts))[:120]
+
+
+def _ship_date(result: dict[str, Any]) -> dt.date | None:
+    times = {_text(t.get("type")): t.get("dateTime") for t in map(_dict, _list(result.get("dateAndTimes")))}
+    return day(times.get("SHIP")) or day(times.get("ACTUAL_PICKUP"))
+
+
+def _estimated(result: dict[str, Any]) -> dt.date | None:
+    """The window FedEx estimates, else its estimated or standard time (sheet 11.3)."""
+    window = _dict(_dict(result.get("estimatedDeliveryTimeWindow")).get("window"))
+    times = {_text(t.get("type")): t.get("dateTime") for t in map(_dict, _list(result.get("dateAndTimes")))}
+    standard = _dict(_dict(result.get("standardTransitTimeWindow")).get("window"))
+    told = (
+        window.get("ends"),
+        window.get("begins"),
+        times.get("ESTIMATED_DELIVERY"),
+        standard.get("ends"),
+        standard.get("begins"),
+    )
+    return next((found for value in told if (found := day(value)) is not None), None)
+
+
+def moment(value: object) -> dt.datetime | None:
+    """An instant; without an offset it counts as UTC. None for what is no time."""
+    text = _text(value)
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+
+
+def day(value: object) -> dt.date | None:
+    """The date as FedEx writes it: local to the place meant, never converted (sheet 11.2)."""
+    found = moment(value)
+    return found.date() if found is not None else None
+
+
+# -- pushes --------------------------------------------------------------------------------------------------
+
+
+def is_signed(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
+    """Whether one of the security tokens signed these bytes: HMAC-SHA256, base64 or hexadecimal (sheet 16)."""
+    given = next((value for name, value in headers.items() if name.lower() == SIGNATURE_HEADER), "").strip()
+    good = False
+    for secret in secrets:
+        digest = hmac.new(secret.encode(), raw, hashlib.sha256).digest()
+        for form in (base64.b64encode(digest).decode(), digest.hex()):
+            shown = given.lower() if form == digest.hex() else given
+            # No early end: how long it takes must not tell which one came close.
+            good |= hmac.compare_digest(form.encode(), shown.encode("utf-8", "replace"))
+    return good
+
+
+def read_push(raw: bytes) -> tuple[ParcelNews, ...]:
+    """News in a webhook body; empty for one that holds none (a proof of delivery, or nothing we can read)."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ()
+    return tuple(found for found in read_news(mapping.parse_json(text)).values() if isinstance(found, ParcelNews) and found.known)
+
+
+# -- proof of delivery ---------------------------------------------------------------------------------------
+
+
+def build_proof(number: str, ship_date: dt.date | None, account: str) -> dict[str, object]:
+    """The body that asks for the signature proof of delivery as PDF (sheet 13)."""
+    specification: dict[str, object] = {"trackingNumberInfo": {"trackingNumber": number}, "accountNumber": account}
+    if ship_date is not None:
+        specification |= {"shipDateBegin": ship_date.isoformat()}
+    return {
+        "trackDocumentDetail": {"documentType": "SIGNATURE_PROOF_OF_DELIVERY", "documentFormat": "PDF"},
+        "trackDocumentSpecification": [specification],
+    }
+
+
+def read_proof(payload: object) -> bytes | None:
+    """The document's bytes; `documents` on record, `document` in the schema (sheet 13)."""
+    output = _dict(_dict(payload).get("output"))
+    for text in (*_list(output.get("documents")), *_list(output.get("document")), output.get("document")):
+        if isinstance(text, str) and text:
+            try:
+                return base64.b64decode(text, validate=False)
+            except binascii.Error:
+                return None
+    return None
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+__all__ = ["NUMBERS_PER_CALL", "build_proof", "build_track", "is_signed", "read_news", "read_proof", "read_push", "status_of"]

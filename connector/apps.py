@@ -6,7 +6,14 @@ import sys
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.contrib.admin.apps import AdminConfig
 from django.db.models.signals import post_migrate
+
+
+class ConsoleConfig(AdminConfig):
+    """`django.contrib.admin` with our site as the default one."""
+
+    default_site = "connector.site.ConsoleSite"
 
 
 class ConnectorConfig(AppConfig):
@@ -18,8 +25,8 @@ class ConnectorConfig(AppConfig):
 
     def ready(self) -> None:
         """Import what registers itself; nothing here touches the database."""
-        from connector import checks, triggers, workers  # noqa: F401 (both register on import)
-        from connector.services import heartbeat
+        from connector import checks, queues, triggers, workers  # noqa: F401 (both register on import)
+        from connector.services import heartbeat, sign_in  # noqa: F401 (listens to sign-ins)
         from integrations.base import drill
 
         post_migrate.connect(heartbeat.ensure, sender=self)
@@ -27,3 +34,4 @@ class ConnectorConfig(AppConfig):
         drill.armed = bool(settings.DEBUG)
         if "qcluster" in sys.argv:
             workers.prepare_cluster()
+            queues.use_in_clusters()

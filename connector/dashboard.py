@@ -2,33 +2,78 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import zoneinfo
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count
 from django.http import HttpRequest
+from django.urls import reverse
 
-from connector import permissions
-from connector.models import Connection, FlowState, Integration, Pause, Tenant, Transfer
-from connector.services.transfers import needing_attention
+from connector import permissions, words
+from connector.models import Connection, Integration, Transfer
+from connector.services import attention, budgets, clock, deadlines, demo, pulse, simulator_console, simulators, tour
+
+SHOWN = 8
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Context of the index page (unfold's DASHBOARD_CALLBACK)."""
-    user = request.user
-    attention = needing_attention(permissions.scope(Transfer.objects.all(), user))
-    groups = attention.values("state", "code", "attention").annotate(n=Count("pk")).order_by("-n")[:20]
-    integrations = list(permissions.scope(Integration.objects.select_related("tenant"), user)[:50])
-    states = {s.integration_id: s for s in FlowState.objects.filter(integration__in=[i.pk for i in integrations], flow="ship")}
-    context |= {
-        "attention_groups": groups,
-        "connections": permissions.scope(Connection.objects.order_by("name"), user)[:50],
-        "integrations": [(i, states.get(i.pk)) for i in integrations],
-        "pauses": permissions.scope(Pause.objects.exclude(state="ended").select_related("connection", "integration"), user)[:20],
-        "tenants_exist": permissions.scope(Tenant.objects.all(), user, lookup="pk").exists(),
-        "may_own": user.is_superuser,
-    }
+    context |= first_steps(request)
+    context |= live(request)
     return context
+
+
+def live(request: HttpRequest) -> dict[str, Any]:
+    """The part that the page asks for again every ten seconds. Counters and indexed rows only: cheap at any size."""
+    user = request.user
+    tenants = permissions.tenants_for(user)
+    mine = Integration.objects.select_related("tenant", "source", "target").order_by("name")
+    integrations = list(permissions.scope(mine, user)[: pulse.MOST])
+    zones = {i.tenant.timezone for i in integrations}
+    zone = zoneinfo.ZoneInfo(zones.pop()) if len(zones) == 1 else dt.UTC
+    causes = attention.groups(permissions.scope(Transfer.objects.all(), user))
+    connections = list(permissions.scope(Connection.objects.select_related("tenant").order_by("name"), user)[: pulse.MOST])
+    accounts = budgets.accounts(connections, tenants)
+    return {
+        "accounts": accounts,
+        "backlogs": [b for b in budgets.backlogs(integrations, accounts) if b.waiting or b.running],
+        "deadlines": deadlines.summary(user),
+        "causes": [(g, words.ATTENTION.get(g.cause.attention, "")) for g in causes[:SHOWN]],
+        "more_causes": max(0, len(causes) - SHOWN),
+        "connections": pulse.connections(connections),
+        "flows": pulse.flows(integrations),
+        "week": pulse.week(tenants, zone),
+        "zone": str(zone),
+        "as_of": clock.local_now(),
+    }
+
+
+def first_steps(request: HttpRequest) -> dict[str, Any]:
+    """The tour's part of the page: every step with the button that this person may press."""
+    user = request.user
+    if not (user.is_superuser or permissions.can_somewhere(user, "view")):
+        return {"tour": None}
+    found = tour.take(permissions.tenants_for(user))
+    if found is None:
+        return {"tour": None}
+    steps = []
+    for step in found.steps:
+        button = step.button
+        row: dict[str, Any] = {name: getattr(step, name) for name in ("name", "title", "says", "state", "moving")}
+        allowed = button is not None and (button.right == "view" or permissions.can(user, button.right, button.tenant))
+        if button and allowed:
+            row |= {"label": button.label, "post": button.post, "url": reverse(f"admin:{button.page}", args=button.args)}
+        if step.also:
+            row |= {"also": step.also.label, "also_url": reverse(f"admin:{step.also.page}", args=step.also.args)}
+        steps.append(row)
+    offered = user.is_superuser and not found.moving and not demo.exists() and simulators.answer(simulators.port())
+    return {
+        "tour": found,
+        "steps": steps,
+        "offer": offered,
+        "simulators_url": reverse("admin:connector_simulators") if has_simulators(request) else "",
+    }
 
 
 def environment(request: HttpRequest) -> list[str] | None:
@@ -39,6 +84,11 @@ def environment(request: HttpRequest) -> list[str] | None:
 def can_administer(request: HttpRequest) -> bool:
     """Sidebar: users."""
     return permissions.can_somewhere(request.user, "administer")
+
+
+def has_simulators(request: HttpRequest) -> bool:
+    """Sidebar: simulators, for those who may play with one."""
+    return bool(simulator_console.connections(permissions.scope(Connection.objects.all(), request.user, "operate")).exists())
 
 
 def is_owner(request: HttpRequest) -> bool:

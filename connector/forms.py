@@ -9,7 +9,8 @@ from typing import Any
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
-from connector.models import Connection, Integration, User
+from connector.models import AlertChannel, Connection, Integration, User
+from connector.models.alerts import Cause
 from connector.models.tenants import Role, Tenant
 from connector.services.configuration import ConfigError
 from integrations import registry
@@ -94,8 +95,8 @@ class ConnectionForm(forms.Form):
             kind=list,
             label="Company codes and sites",
             help_text='[{"code": "10", "cost_center": "…", "freight_account": "…", "sites": [{"code": "S1", '
-            '"timezone": "America/Chicago", "address": {"company": "…", "name": "…", "phone": "…", "lines": ["…"], '
-            '"city": "…", "state": "…", "postal_code": "…", "country": "US"}}]}]',
+            '"timezone": "America/Chicago", "cut_off": "16:00", "address": {"company": "…", "name": "…", "phone": "…", '
+            '"lines": ["…"], "city": "…", "state": "…", "postal_code": "…", "country": "US"}}]}]',
         )
 
     def _credentials(self) -> None:
@@ -170,13 +171,6 @@ class IntegrationForm(forms.Form):
         )
         options = "; ".join(f"{o.name}: {o.label}" + (f" ({', '.join(o.choices)})" if o.choices else "") for o in kind.options)
         self.fields["options"] = JsonField(kind=dict, help_text=options)
-        slots = "; ".join(f"{s.name} (from {s.source})" for s in kind.slots)
-        self.fields["mappings"] = JsonField(
-            kind=list, help_text=f'Such as [{{"slot": "service", "source": "ship_via"}}]. Slots: {slots}.'
-        )
-        self.fields["value_maps"] = JsonField(
-            kind=dict, help_text='Such as {"service": {"FDX": "FEDEX_GROUND"}, "carrier": {"FEDEX": "fedex"}}.'
-        )
 
     error_places = {
         name: name
@@ -189,8 +183,6 @@ class IntegrationForm(forms.Form):
             "start_from",
             "schedule",
             "options",
-            "mappings",
-            "value_maps",
         )
     }
 
@@ -209,6 +201,31 @@ class TenantForm(forms.Form):
             self.fields["slug"] = forms.SlugField(max_length=60, help_text="Short name for scripts; it cannot be changed later.")
 
     error_places = {"slug": "slug", "name": "name", "timezone": "timezone"}
+
+
+class CodeForm(forms.Form):
+    """One code of the app, or one on paper."""
+
+    code = forms.CharField(
+        max_length=40,
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "one-time-code",
+                "inputmode": "text",
+                "autofocus": "",
+                "class": "mlc-input",
+                "spellcheck": "false",
+            }
+        ),
+    )
+
+
+class PasswordForm(forms.Form):
+    """The password once more, before something about the sign-in changes: an open session alone is not enough."""
+
+    password = forms.CharField(
+        strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "class": "mlc-input"})
+    )
 
 
 class UserForm(forms.Form):
@@ -254,3 +271,79 @@ class UserForm(forms.Form):
         if not found.get("is_superuser") and not any(found.get(f"role_{t.pk}") for t in self.tenants):
             raise forms.ValidationError("Give a role at one tenant at least.")
         return found
+
+
+class ChannelKindForm(forms.Form):
+    """The first question of a new alert channel. Only the installation's owner may leave the tenant out."""
+
+    kind = forms.ChoiceField(choices=AlertChannel.Kind.choices, help_text="It cannot be changed later.")
+    tenant = forms.ModelChoiceField(queryset=Tenant.objects.none())
+
+    def __init__(self, *args: Any, tenants: Any, owner: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = forms.ModelChoiceField(queryset=tenants, empty_label="The whole installation" if owner else None)
+        field.required = not owner
+        self.fields["tenant"] = field
+
+
+class ChannelForm(forms.Form):
+    """Where alerts go, which, and when not. URL and secret are written, never shown."""
+
+    name = forms.CharField(max_length=100)
+
+    def __init__(self, *args: Any, kind: str, whose: str, zone: str, existing: AlertChannel | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].help_text = f"Hears of {whose}."
+        if kind == AlertChannel.Kind.MAIL:
+            self.fields["addresses"] = forms.CharField(
+                label="E-mail addresses", widget=forms.Textarea(attrs={"rows": 3}), help_text="One in each line."
+            )
+        else:
+            self._webhook(existing)
+        self.fields["causes"] = forms.MultipleChoiceField(
+            label="Tell of",
+            choices=Cause.choices,
+            initial=list(Cause.values),
+            widget=forms.CheckboxSelectMultiple(attrs={"class": "mlc-choices"}),
+        )
+        told = (
+            f"Time zone {zone}. Empty: none. In quiet hours only “Stands still” and “In doubt” are told; the rest follows after."
+        )
+        for name, label, help_text in (("quiet_from", "Quiet hours from", ""), ("quiet_until", "Quiet hours until", told)):
+            self.fields[name] = forms.TimeField(
+                label=label, required=False, widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"), help_text=help_text
+            )
+
+    def _webhook(self, existing: AlertChannel | None) -> None:
+        stored: dict[str, str] = {}
+        readable = existing is None or existing.secrets_readable
+        if existing is not None and readable:
+            stored = existing.secrets()
+        keep = "" if existing is None else f"It points at {existing.host} and is not shown. Empty keeps it."
+        if not readable:
+            keep = "Unreadable with the present keys. Enter it again."
+        hidden = {"autocomplete": "new-password", "spellcheck": "false"}
+        self.fields["url"] = forms.CharField(
+            label="URL",
+            required=existing is None,
+            max_length=1000,
+            widget=forms.PasswordInput(render_value=False, attrs=hidden),
+            help_text=keep or "https. The address that Slack, Teams or Mattermost gave you, or your own receiver's.",
+        )
+        has = bool(stored.get("secret"))
+        self.fields["secret"] = forms.CharField(
+            label="Signing secret",
+            required=False,
+            strip=False,
+            max_length=200,
+            widget=forms.PasswordInput(render_value=False, attrs=hidden),
+            help_text=("Set. Empty keeps it. " if has else "") + "For a receiver of your own; chat tools need none.",
+        )
+        if has:
+            self.fields["remove_secret"] = forms.BooleanField(label="Remove the signing secret", required=False)
+
+    def clean_addresses(self) -> list[str]:
+        text: str = self.cleaned_data["addresses"]
+        return [part for part in text.replace(",", " ").replace(";", " ").split() if part]
+
+    error_places = {name: name for name in ("name", "addresses", "url", "secret", "causes", "quiet_from", "quiet_until")}

@@ -1,16 +1,30 @@
-"""Per-request settings: times are shown in the tenant's zone."""
+"""What holds for every request: times in the tenant's zone, sessions that end."""
 
 from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+import django_otp
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
+
+from connector.models import Tenant
+from connector.services import clock, second_factor, sign_in
 
 
 class TenantTimezoneMiddleware:
-    """Activate the zone of the user's tenant (the first one, where there are several); UTC otherwise."""
+    """Activate the zone of the user's tenant (the first one, where there are several).
+
+    The installation owner, who may have none of his own, sees the zone that all tenants share. Otherwise UTC.
+    The page of a row chooses the zone of the row's tenant (admin/base.py).
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -20,5 +34,78 @@ class TenantTimezoneMiddleware:
         zone: str | None = None
         if user is not None and user.is_authenticated and not request.path.startswith("/static/"):
             zone = user.tenants.order_by("pk").values_list("timezone", flat=True).first()
+            if zone is None and user.is_superuser:
+                zones = Tenant.objects.order_by("timezone").values_list("timezone", flat=True).distinct()[:2]
+                zone = zones[0] if len(zones) == 1 else None
         with timezone.override(zoneinfo.ZoneInfo(zone) if zone else None):
             return self.get_response(request)
+
+
+class PermissionsPolicyMiddleware:
+    """Pages of the console use no camera, microphone, position, payment or USB device; nothing they load may, either."""
+
+    POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Permissions-Policy", self.POLICY)
+        return response
+
+
+class SessionRulesMiddleware:
+    """A session ends when nobody has been there for a while, and after its day in any case; it needs what was promised.
+
+    Who has a second factor has shown it in this session; who must have one sets it up before anything else.
+
+    What the page asks by itself (progress, results) is not a sign of a person: browsers say so in Sec-Fetch-Dest.
+    """
+
+    SAID = {
+        "idle": "You were signed out after {} minutes without a click.",
+        "old": "You were signed out: a session lasts {} hours at most.",
+    }
+
+    OPEN_WITHOUT = frozenset(
+        f"admin:{name}" for name in ("second_factor", "logout", "login", "password_change", "password_change_done", "jsi18n")
+    )
+    """Pages for somebody who has to set up a second factor first."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """After all other middleware, so that a message can be left for the sign-in page."""
+        if not request.user.is_authenticated:
+            return None
+        now = clock.local_now()
+        why = sign_in.is_over(request.session, now)
+        if why:
+            request.sign_out_reason = why  # type: ignore[attr-defined]
+            logout(request)
+            length = settings.SESSION_IDLE_MINUTES if why == "idle" else settings.SESSION_COOKIE_AGE // 3600
+            messages.info(request, self.SAID[why].format(length))
+            return None
+        if request.headers.get("Sec-Fetch-Dest", "document") == "document":
+            sign_in.remember_presence(request.session, now)
+        return self._second_factor(request)
+
+    def _second_factor(self, request: HttpRequest) -> HttpResponse | None:
+        """Where to send somebody whose second factor is missing; None when all is well."""
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        held, demanded = second_factor.standing(request.user)
+        if held:
+            if request.session.get(django_otp.DEVICE_ID_SESSION_KEY) == held:
+                return None
+            request.sign_out_reason = "second factor"  # type: ignore[attr-defined]
+            logout(request)
+            messages.info(request, "Sign in again: this account has a second factor now.")
+            return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+        if demanded and name not in self.OPEN_WITHOUT:
+            return HttpResponseRedirect(reverse("admin:second_factor"))
+        return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from connector.models import Membership, User
+from connector.models import Membership, Tenant, User
 from connector.models.tenants import Role
 
 Act = Literal["view", "operate", "administer", "own"]
@@ -20,6 +20,36 @@ _ALLOWED: dict[str, frozenset[str]] = {
     Role.OPERATOR: frozenset({"view", "operate"}),
     Role.ADMINISTRATOR: frozenset({"view", "operate", "administer"}),
 }
+
+OWNER = "Installation owner"
+
+RIGHTS: tuple[tuple[Act, str], ...] = (
+    (
+        "view",
+        "See everything of the tenant: what needs attention, transfers, shipments and labels, set-up without its secrets, audit",
+    ),
+    ("operate", "Replay, approve, cancel, decide what is in doubt, void and buy again"),
+    ("operate", "Switch integrations on and off, run them, ship documents from before the start"),
+    ("operate", "Make and change integrations, mappings and schedules"),
+    ("operate", "Enter the secrets, settings and company codes of a connection, and ping it"),
+    ("operate", "Stop buying, and allow it again, for an integration or the tenant"),
+    ("administer", "Make connections, and change where one points (URL, environment)"),
+    (
+        "administer",
+        "Make, change and switch off operators and viewers; let them sign in again, sign them out, reset a second factor",
+    ),
+    ("administer", "Require a second factor at the tenant"),
+    ("administer", "Have a flow look again at everything that is ready, or further back than usual"),
+    ("administer", "Make, change and remove alert channels (an operator may try one)"),
+    ("own", "Make tenants, administrators and other owners"),
+    ("own", "See the queue, failed tasks, and the audit of the installation"),
+)
+"""What each right means, for people: shown in the console and, word for word, in docs/users.md."""
+
+
+def rights_by_role() -> list[tuple[str, list[tuple[str, bool]]]]:
+    """(what may be done, [(role, whether it may)]), strongest role first; told from what the checks really allow."""
+    return [(text, [(OWNER, True), *((str(role.label), act in _ALLOWED[role]) for role in Role)]) for act, text in RIGHTS]
 
 
 def roles(user: Any) -> dict[int, str]:
@@ -52,6 +82,12 @@ def tenants_for(user: Any, act: Act = "view") -> Any:
     if user.is_superuser and user.is_active:
         return None
     return [tenant for tenant in roles(user) if can(user, act, tenant)]
+
+
+def tenant_ids(user: Any, act: Act = "view") -> list[int]:
+    """Those tenants by name, the owner's too: an index that begins with the tenant serves only who names them."""
+    allowed = tenants_for(user, act)
+    return list(Tenant.objects.values_list("pk", flat=True)) if allowed is None else list(allowed)
 
 
 def scope(queryset: Any, user: Any, act: Act = "view", lookup: str = "tenant") -> Any:

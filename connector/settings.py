@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,19 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 ALLOW_PRIVATE_HOSTS: list[str] = [h.strip() for h in env.list("ALLOW_PRIVATE_HOSTS", default=[]) if h.strip()]
 REDIS_URL: str = env.str("REDIS_URL", default="")
+EXCHANGE_RETENTION_DAYS: int = env.int("EXCHANGE_RETENTION_DAYS", default=400)
+if EXCHANGE_RETENTION_DAYS < 0:
+    raise ImproperlyConfigured("EXCHANGE_RETENTION_DAYS is a number of days; 0 keeps everything.")
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="").strip()
 SIMULATOR_STATE_DIR = Path(env.str("SIMULATOR_STATE_DIR", default=str(BASE_DIR / "simulator-state")))
 
 # -- Application -------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "connector.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -52,6 +57,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_filters",
     "django_q",
+    "axes",
     "connector.apps.ConnectorConfig",
 ]
 
@@ -65,13 +71,18 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "connector.middleware.PermissionsPolicyMiddleware",
     "connector.middleware.TenantTimezoneMiddleware",
+    "connector.middleware.SessionRulesMiddleware",
+    # The innermost: it answers instead of a page when a sign-in is refused for too many failures.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "connector.urls"
 WSGI_APPLICATION = "connector.wsgi.application"
 AUTH_USER_MODEL = "connector.User"
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FILTERS_VERBOSE_LOOKUPS: dict[str, str] = {}
 
@@ -90,12 +101,36 @@ TEMPLATES = [
     },
 ]
 
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+
+# -- Sign-in (services/sign_in.py) ---------------------------------------------------------------------
+
+# How many proxies in front add to X-Forwarded-For; 0: the header is not believed.
+TRUST_X_FORWARDED_FOR: int = env.int("TRUST_X_FORWARDED_FOR", default=0)
+SIGN_IN_ATTEMPTS: int = env.int("SIGN_IN_ATTEMPTS", default=5)
+SIGN_IN_REST_MINUTES: int = env.int("SIGN_IN_REST_MINUTES", default=15)
+SESSION_IDLE_MINUTES: int = env.int("SESSION_IDLE_MINUTES", default=60)
+
+AXES_FAILURE_LIMIT = SIGN_IN_ATTEMPTS
+AXES_COOLOFF_TIME = dt.timedelta(minutes=SIGN_IN_REST_MINUTES)
+# Name and address together. By name alone a stranger could shut a person out; by address alone, behind a proxy, everybody.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+# Trying on does not make it longer: who keeps knocking cannot keep a door shut for ever.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "connector.services.sign_in.client_address"
+AXES_USERNAME_CALLABLE = "connector.services.sign_in.counted_name"
+AXES_LOCKOUT_CALLABLE = "connector.views.locked_out"
+# Who signed in stands in our audit. People type passwords into the wrong field: nothing typed is kept.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_SENSITIVE_PARAMETERS = ["username", "code"]
 
 # -- Database ----------------------------------------------------------------------------------------
 
@@ -165,6 +200,20 @@ ENGINE: dict[str, Any] = {
     "SWEEP_EVERY_S": 86400.0,
 }
 
+# -- Alerts ------------------------------------------------------------------------------------------
+
+PUBLIC_URL: str = env.str("PUBLIC_URL", default="")
+_mail: dict[str, Any] = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_BACKEND: str = _mail["EMAIL_BACKEND"]
+EMAIL_HOST: str = _mail.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT: int = _mail.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER: str = _mail.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD: str = _mail.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS: bool = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL: bool = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("MAIL_FROM", default="ml-connector@localhost")
+
 # -- Web ---------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en-us"
@@ -193,6 +242,10 @@ if not DEBUG:
     CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
+# Whoever asks these from inside (probes of a platform, Prometheus) speaks plain http.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+# HSTS for all subdomains and in the browsers' built-in list bind a whole domain; that is not for one console on it to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # unfold's Alpine build evaluates expressions ('unsafe-eval') and sets style attributes; no inline scripts, no CDN.
 CONTENT_SECURITY_POLICY = {
@@ -208,14 +261,22 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="plain")
+if LOG_FORMAT not in ("plain", "json"):
+    raise ImproperlyConfigured("LOG_FORMAT is plain or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Both take out secrets by value.
+    "formatters": {
+        "plain": {"()": "connector.services.logs.PlainLines", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "connector.services.logs.JsonLines"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # django-q2 logs task names and results; ours are ids only. urllib3 would log URLs at DEBUG.
-    "loggers": {"urllib3": {"level": "WARNING"}, "django-q": {"level": "WARNING"}},
+    # django-q2 logs task names and results; ours are ids only. urllib3 would log URLs at DEBUG. Refused sign-ins are
+    # logged by services/sign_in.py.
+    "loggers": {"urllib3": {"level": "WARNING"}, "django-q": {"level": "WARNING"}, "axes": {"level": "ERROR"}},
 }
 
 # -- Console -----------------------------------------------------------------------------------------
@@ -231,11 +292,20 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "ml-connector",
     "SITE_HEADER": "ml-connector",
     "SITE_SYMBOL": "local_shipping",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("connector/favicon.svg")},
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "connector.dashboard.environment",
     "DASHBOARD_CALLBACK": "connector.dashboard.dashboard",
     "STYLES": [lambda request: static("connector/console.css")],
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "My account", "link": reverse_lazy("admin:account")},
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+        ]
+    },
     "SIDEBAR": {
         "show_search": False,
         "navigation": [
@@ -243,8 +313,12 @@ UNFOLD: dict[str, Any] = {
                 "title": "Work",
                 "items": [
                     _page("Dashboard", "dashboard", "index"),
+                    _page("Needs attention", "notification_important", "connector_causes"),
                     _page("Transfers", "sync_alt", "connector_transfer_changelist"),
                     _page("Shipments", "local_shipping", "connector_shipment_changelist"),
+                    _page("Deadlines", "alarm", "connector_deadlines"),
+                    _page("Alerts", "notifications", "connector_alert_changelist"),
+                    _page("Budgets", "speed", "connector_budgets"),
                 ],
             },
             {
@@ -252,7 +326,9 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _page("Integrations", "hub", "connector_integration_changelist"),
                     _page("Connections", "cable", "connector_connection_changelist"),
+                    _page("Alert channels", "campaign", "connector_alertchannel_changelist"),
                     _page("Tenants", "apartment", "connector_tenant_changelist"),
+                    _page("Simulators", "science", "connector_simulators", "connector.dashboard.has_simulators"),
                     _page("Users", "group", "connector_user_changelist", "connector.dashboard.can_administer"),
                 ],
             },

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import zoneinfo
 
+from django.conf import settings
+
 from connector.models import Connection, FlowState, Integration
-from connector.services import backfill, clock, pinging, schedules, tracking, wake, webhooks
+from connector.services import alerts as alerting
+from connector.services import backfill, clock, counters, heartbeat, logs, pinging, schedules, seals, tracking, wake, webhooks
+from connector.services import retention as erasing
 from connector.services.engine import polling, watching, work
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
@@ -20,6 +24,7 @@ def _integration(pk: int) -> Integration | None:
 
 def tick() -> None:
     """Every minute: polls that are due, and a look for due work (the safety net; wake-ups are quicker)."""
+    work.free_dead()
     now = clock.now()
     polled = {(i, flow): at for i, flow, at in FlowState.objects.values_list("integration_id", "flow", "last_poll_at")}
     for integration in Integration.objects.select_related("tenant", "source", "target").filter(enabled=True).order_by("pk"):
@@ -36,22 +41,56 @@ def tick() -> None:
     backfill.feed_all()
     if webhooks.waiting():
         wake.hooks()
+    if erasing.due():
+        wake.retention()
     # One chain of wake-ups per idle process: more would only fill the queue that pings wait in, too.
     wake.work(work.idle_processes())
+    # Last: a tick that failed on its way has not kept the clock.
+    heartbeat.beat()
+    _keep_books()
+    _look_for_trouble()
+
+
+def _keep_books() -> None:
+    """Seals and sums, never in the way of work. What fails is said, and stands again at the next minute."""
+    for name, do in (("seal the audit", seals.seal_if_due), ("add up the audit", counters.catch_up)):
+        try:
+            do()
+        except Exception:
+            logger.exception("could not %s; the next minute tries again", name)
+
+
+def _look_for_trouble() -> None:
+    """After all else of a tick, and never in the way of work."""
+    try:
+        alerting.look((*POLLS, tracking.FLOW))
+        for pk in alerting.due_channels():
+            wake.alerts(pk)
+    except Exception:
+        logger.exception("could not look for what to tell people; the next minute looks again")
+
+
+def alerts(channel_id: int) -> None:
+    """Tell one channel what is due."""
+    sent = alerting.send_due(channel_id)
+    if sent is not None and sent.note:
+        logger.warning("alert channel %s: %s", channel_id, sent.note)
 
 
 def poll(integration_id: int, flow: str) -> None:
     """Poll one flow of an integration, if it is on."""
     integration = _integration(integration_id)
-    if integration is not None and flow == tracking.FLOW:
-        told = tracking.track(integration)
-        if told.error:
-            logger.warning("tracking of %s: %s", integration.slug, told.error.get("code"))
-    if integration is None or flow not in POLLS:
+    if integration is None:
         return
-    result = polling.poll(integration, POLLS[flow])
-    if result.error:
-        logger.warning("poll of %s/%s: %s", integration.slug, flow, result.error.get("code"))
+    with logs.about(integration=integration.slug, flow=flow):
+        if flow == tracking.FLOW:
+            told = tracking.track(integration)
+            if told.error:
+                logger.warning("tracking of %s: %s", integration.slug, told.error.get("code"))
+        if flow in POLLS:
+            result = polling.poll(integration, POLLS[flow])
+            if result.error:
+                logger.warning("poll of %s/%s: %s", integration.slug, flow, result.error.get("code"))
 
 
 def work_due() -> None:
@@ -66,6 +105,9 @@ def work_due() -> None:
             wake.work()
             return
         stuck.add(integration.pk)
+    soon = work.next_due_s(within_s=60)
+    if soon is not None:
+        wake.work_in(soon)
 
 
 def hooks() -> None:
@@ -77,12 +119,25 @@ def hooks() -> None:
 def watch(integration_id: int) -> None:
     """Look up what was declared not made: it may have turned up since. Also where the integration is off."""
     integration = Integration.objects.select_related("source", "target", "tenant").filter(pk=integration_id).first()
-    if integration is not None and watching.watch(integration, FLOWS) >= watching.GROUP:
-        wake.watch(integration_id)
+    if integration is None:
+        return
+    with logs.about(integration=integration.slug):
+        if watching.watch(integration, FLOWS) >= watching.GROUP:
+            wake.watch(integration_id)
+
+
+def retention() -> None:
+    """Erase what the rule lets go; come again if there is more."""
+    told = erasing.erase(within_s=settings.ENGINE["SLICE_S"])
+    for name in told.altered:
+        logger.error("%s was changed after it was recorded; it is kept", name)
+    if told.more:
+        wake.retention()
 
 
 def ping(connection_id: int) -> None:
     """Ping a connection whose turn was taken by the button."""
     connection = Connection.objects.select_related("tenant").filter(pk=connection_id).first()
     if connection is not None:
-        pinging.ping(connection, requested=True)
+        with logs.about(connection=connection.slug):
+            pinging.ping(connection, requested=True)

@@ -10,6 +10,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", views.metrics_text, name="metrics"),
     path("hooks/<slug:slug>/", views.hook, name="hook"),
     path("admin/", admin.site.urls),
 ]

@@ -21,8 +21,11 @@ from django_q.signals import post_spawn, pre_execute
 
 logger = logging.getLogger(__name__)
 
-ALLOWED_TASKS = frozenset(f"connector.tasks.{name}" for name in ("tick", "work_due", "poll", "ping", "watch", "hooks"))
+ALLOWED_TASKS = frozenset(
+    f"connector.tasks.{name}" for name in ("tick", "work_due", "poll", "ping", "watch", "hooks", "retention", "alerts")
+)
 PR_SET_PDEATHSIG = 1
+POOL_SIZE = 5  # four workers, with what pusher, monitor and sentinel hold, stay within 24 connections (ENGINE 5)
 
 
 class TaskRefused(Exception):
@@ -67,7 +70,7 @@ def open_pool(max_size: int) -> None:
 @receiver(post_spawn)
 def worker_spawned(sender: Any, proc_name: str, **kwargs: Any) -> None:
     """A worker is there: own pool, parent watch where the kernel does not do it, and a look for waiting work."""
-    open_pool(max_size=6)
+    open_pool(max_size=POOL_SIZE)
     if sys.platform != "linux":
         threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
     from connector.services import wake
@@ -101,7 +104,9 @@ def process_name() -> str:
 def _boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id") as handle:
-            return handle.read().strip()[:8]
+            boot = handle.read().strip()[:8]
+        # Containers of one machine may carry one name: a process number means something in its own space only.
+        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return "unknown"
 

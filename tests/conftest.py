@@ -10,6 +10,9 @@ from django.conf import settings
 
 from tests import machine
 
+PROCESS_FOLDERS = ("drills", "browser")
+PROCESS_FILES = ("test_runner.py", "test_first_minute.py", "test_demo.py")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what this machine or this database cannot run, and say why; what is required fails instead."""
@@ -19,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if reasons["browser"] and "browser" in machine.required():
         raise pytest.UsageError(f"tests in a browser are required (MLC_REQUIRE), but there is {reasons['browser']}")
     for item in items:
+        if item.path.parent.name in PROCESS_FOLDERS or item.path.name in PROCESS_FILES:
+            item.add_marker(pytest.mark.processes)
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -20,6 +20,18 @@ from tests import machine
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL") or "postgres://postgres@127.0.0.1:5432/postgres"
 CONNECT_TIMEOUT_S = 3
+ONE_ENGINE = (
+    *(
+        "tests/base",
+        "tests/fedex",
+        "tests/ifs_cloud",
+        "tests/test_docs.py",
+        "tests/test_import_rules.py",
+        "tests/test_project.py",
+    ),
+    *("tests/browser", "tests/connector/test_runner.py", "tests/connector/test_first_minute.py"),
+)
+"""Tests that use no database, or bring one of their own: running them on a second engine would show nothing new."""
 LINT = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
@@ -51,6 +63,19 @@ def processes() -> str:
     return os.environ.get("MLC_TEST_PROCESSES") or str(min(4, os.cpu_count() or 1))
 
 
+def tests_on(engine: str, url: str, chosen: list[str]) -> list[str | None]:
+    """All tests on one engine. Those that start processes come by themselves: they measure patience on a clock."""
+    env = {"TEST_DATABASE_URL": url}
+    once = () if engine == "SQLite" else tuple(f"--ignore={path}" for path in ONE_ENGINE)
+    common = ("pytest", "-q", "--dist", "loadfile", *once)
+    if chosen:
+        return [run(f"tests on {engine}", *common, "-n", processes(), *chosen, env=env)]
+    return [
+        run(f"tests on {engine}", *common, "-n", processes(), "-m", "not processes", env=env),
+        run(f"tests with real processes on {engine}", *common, "-n", "2", "-m", "processes", env=env),
+    ]
+
+
 def main() -> int:
     """Exit 0 when all that could run is well and nothing required was skipped."""
     parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__)
@@ -60,11 +85,10 @@ def main() -> int:
     results = [run(name, *command) for name, command in LINT.items()]
     skipped: list[str] = []
     if not told.lint:
-        pytest = ["pytest", "-q", "-n", processes(), "--dist", "loadfile", *told.pytest]
-        results.append(run("tests on SQLite", *pytest, env={"TEST_DATABASE_URL": "sqlite:///build/test.sqlite3"}))
+        results += tests_on("SQLite", "sqlite:///build/test.sqlite3", told.pytest)
         problem = postgres_problem()
         if problem is None:
-            results.append(run("tests on PostgreSQL", *pytest, env={"TEST_DATABASE_URL": POSTGRES_URL}))
+            results += tests_on("PostgreSQL", POSTGRES_URL, told.pytest)
         elif "postgres" in machine.required():
             results.append(f"tests on PostgreSQL are required, but there is {problem}")
         else:

@@ -12,7 +12,15 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE, FLOWS, TABLE = "integrations.base", "integrations.flows", "integrations.flows.table"
 MODELS, SERVICES, REGISTRY = "connector.models", "connector.services", "integrations.registry"
 
-CONSOLE = ("connector.permissions", "connector.badges", "connector.forms", "connector.filters")
+CONSOLE = (
+    "connector.words",
+    "connector.audit_verifier",
+    "connector.permissions",
+    "connector.badges",
+    "connector.times",
+    "connector.forms",
+    "connector.filters",
+)
 """Parts that the console's pages share."""
 
 EVERYTHING = ("connector", BASE, FLOWS, REGISTRY)
@@ -35,9 +43,10 @@ MAY_IMPORT = {
     "connector.filters": (SERVICES, MODELS, REGISTRY, BASE, TABLE),
     "connector.permissions": (MODELS,),
     "connector.badges": (),
+    "connector.times": (),
     "connector.dashboard": (*CONSOLE, SERVICES, MODELS),
     "connector.templatetags": (*CONSOLE, SERVICES, MODELS),
-    "connector.admin": ("connector.admin", *CONSOLE, SERVICES, MODELS, REGISTRY, BASE, TABLE),
+    "connector.admin": ("connector.admin", "connector.dashboard", *CONSOLE, SERVICES, MODELS, REGISTRY, BASE, TABLE),
     "connector.envfile": (),
     "connector.runner": (),
 }

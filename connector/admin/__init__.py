@@ -1,5 +1,33 @@
 """The console: doors only. What happens is decided in the services."""
 
-from connector.admin import audit, backfills, connections, integrations, queue, shipments, tenants, transfers, users
+from django.contrib import admin
 
-__all__ = ["audit", "backfills", "connections", "integrations", "queue", "shipments", "tenants", "transfers", "users"]
+from connector.admin import (
+    account,
+    alerts,
+    audit,
+    backfills,
+    connections,
+    integrations,
+    queue,
+    shipments,
+    tenants,
+    transfers,
+    users,
+)
+
+__all__ = [
+    "account",
+    "alerts",
+    "audit",
+    "backfills",
+    "connections",
+    "integrations",
+    "queue",
+    "shipments",
+    "tenants",
+    "transfers",
+    "users",
+]
+
+admin.site.index_title = "Dashboard"

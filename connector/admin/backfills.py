@@ -10,7 +10,7 @@ from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.safestring import SafeString
 
 from connector import permissions
@@ -18,6 +18,7 @@ from connector.admin.base import TenantAdmin, TenantFilter, actor_of, badge
 from connector.models import Backfill, Integration
 from connector.services import backfill
 from connector.services.shipments import NotPossible
+from connector.times import column
 
 
 class PeriodForm(forms.Form):
@@ -37,11 +38,22 @@ class PeriodForm(forms.Form):
 class BackfillAdmin(TenantAdmin):
     """Begun from an integration's page."""
 
-    list_display = ("display_period", "integration", "display_state", "begun", "total", "created_by", "created_at")
+    list_display = (
+        "display_period",
+        "integration",
+        "display_state",
+        "begun",
+        "total",
+        "display_by",
+        column("created_at", "Begun"),
+    )
     list_display_links = ("display_period",)
     list_filter = ("state", TenantFilter)
     list_select_related = ("integration", "tenant")
     detail_template = "connector/backfill.html"
+    empty_title = "No back-fill yet"
+    empty_hint = "A back-fill ships documents from before an integration's start. It begins on the integration's page."
+    empty_link = ("Integrations", reverse_lazy("admin:connector_integration_changelist"))
     acts = {"stop": ("operate", "do_stop")}
 
     def get_urls(self) -> list[URLPattern]:
@@ -56,6 +68,10 @@ class BackfillAdmin(TenantAdmin):
     @display(description="State")
     def display_state(self, obj: Backfill) -> SafeString:
         return badge(obj.state, obj.get_state_display())
+
+    @display(description="By")
+    def display_by(self, obj: Backfill) -> str:
+        return obj.created_by.removeprefix("user:")
 
     def do_stop(self, request: HttpRequest, obj: Backfill) -> str:
         backfill.stop(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
@@ -56,11 +59,19 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
 
     tenant_lookup: ClassVar[str] = "tenant"
     detail_template: ClassVar[str] = ""
+    empty_title: ClassVar[str] = ""
+    empty_hint: ClassVar[str] = ""
+    """What an empty list says: why it is empty, and what to do first."""
+    empty_link: ClassVar[tuple[str, Any] | None] = None
+    """Words and address of where to go from an empty list."""
+    act_columns: ClassVar[frozenset[str]] = frozenset()
+    """Columns that hold nothing but a button, for those who may press it."""
     acts: ClassVar[Mapping[str, tuple[permissions.Act, str]]] = {}
     """Name of an act: (right it needs, name of the method that does it and returns what to say)."""
 
     paginator = InfinitePaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     sortable_by: Sequence[str] = ()
     ordering: Sequence[str] = ("-pk",)
@@ -113,6 +124,13 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
         """Whether the user may do this at the row's tenant."""
         return permissions.can(request.user, act, self.tenant_of(obj))
 
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        """Whoever may only look sees no buttons in the rows."""
+        shown = super().get_list_display(request)
+        if self.act_columns and not permissions.can_somewhere(request.user, "operate"):
+            return [name for name in shown if name not in self.act_columns]
+        return list(shown)
+
     def get_actions(self, request: HttpRequest) -> Any:
         return super().get_actions(request) if permissions.can_somewhere(request.user, "operate") else {}
 
@@ -164,27 +182,38 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
         return self.page(request, self.detail_template, obj, **self.detail_context(request, obj))
 
     def page(self, request: HttpRequest, template: str, obj: Any = None, **context: Any) -> TemplateResponse:
-        """A page inside the console's frame."""
+        """A page inside the console's frame; a row's page shows the times of the row's tenant."""
+        if obj is not None:
+            self.use_zone_of(request, obj)
         shown = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "object": obj,
             "original": obj,
-            "title": str(obj) if obj is not None else self.opts.verbose_name_plural.capitalize(),
+            "title": str(obj) if obj is not None else capfirst(str(self.opts.verbose_name_plural)),
             "may_operate": obj is not None and self.may(request, "operate", obj),
             "may_administer": obj is not None and self.may(request, "administer", obj),
             "has_view_permission": True,
         }
         return TemplateResponse(request, template, shown | context)
 
+    def use_zone_of(self, request: HttpRequest, obj: Any) -> None:
+        """Show the times of the rest of this request in the zone of the row's tenant."""
+        tenant_id = self.tenant_of(obj)
+        if tenant_id is None or list(permissions.roles(request.user)) == [tenant_id]:
+            return  # the middleware has chosen that zone already
+        zone = Tenant.objects.filter(pk=tenant_id).values_list("timezone", flat=True).first()
+        if zone:
+            timezone.activate(zoneinfo.ZoneInfo(zone))
+
     def detail_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """What the row's page shows."""
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        # Bulk acts come as POST with the list's own token; everything else must not change anything.
-        self.request = request
-        response: HttpResponse = super().changelist_view(request, extra_context)
+        """The list. One ModelAdmin serves all threads: nothing of a request may be kept on it."""
+        shown = {"title": capfirst(str(self.opts.verbose_name_plural))} | (extra_context or {})
+        response: HttpResponse = super().changelist_view(request, shown)
         return response
 
     def row_button(self, obj: Any, act: str, label: str) -> SafeString:

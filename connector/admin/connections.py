@@ -7,19 +7,24 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
 from connector import permissions
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
+from connector.admin.budgets import BudgetPages
 from connector.forms import ConnectionForm, VendorForm, place_errors
-from connector.models import CompanyCode, Connection, Exchange, Pause, Tenant
-from connector.services import configuration, pinging
+from connector.models import CompanyCode, Connection, Exchange, Integration, Pause, Tenant
+from connector.services import configuration, pinging, simulator_console
 from connector.services.configuration import ConnectionInput, InvalidConfiguration
 from connector.services.shipments import NotPossible
+from connector.times import column
 from integrations import registry
+
+SIMULATORS_SHOWN = 12
 
 
 def company_codes_as_given(connection: Connection) -> list[dict[str, Any]]:
@@ -29,29 +34,50 @@ def company_codes_as_given(connection: Connection) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"code": company.code}
         entry |= {k: v for k in ("name", "cost_center", "freight_account") if (v := getattr(company, k))}
         entry["sites"] = [
-            {"code": s.code, "timezone": s.timezone} | ({"address": s.address} if s.address else {}) for s in company.sites.all()
+            {"code": s.code, "timezone": s.timezone}
+            | ({"address": s.address} if s.address else {})
+            | ({"cut_off": f"{s.cut_off:%H:%M}"} if s.cut_off else {})
+            for s in company.sites.all()
         ]
         found.append(entry)
     return found
 
 
 @admin.register(Connection)
-class ConnectionAdmin(TenantAdmin):
+class ConnectionAdmin(BudgetPages, TenantAdmin):
     """Accounts at vendors."""
 
-    list_display = ("name", "display_vendor", "environment", "display_health", "display_paused", "last_good_at", "display_ping")
+    list_display = (
+        "name",
+        "display_vendor",
+        "environment",
+        "display_health",
+        "display_paused",
+        column("last_good_at", "Last good answer"),
+        "display_ping",
+    )
     list_display_links = ("name",)
     list_filter = (TenantFilter,)
     ordering = ("name",)
     list_before_template = ROW_FORM
     hints = ("Ping asks the real system, layer by layer, and changes nothing there.",)
     detail_template = "connector/connection.html"
-    acts = {"ping": ("operate", "do_ping")}
+    act_columns = frozenset({"display_ping"})
+    empty_title = "No connection yet"
+    empty_hint = "A connection is one account at the ERP or at a carrier. An administrator adds one for each."
+    acts = {
+        "ping": ("operate", "do_ping"),
+        "simulator": ("operate", "do_simulator"),
+        "simulator-fault": ("operate", "do_simulator_fault"),
+        "simulator-behave": ("operate", "do_simulator_behave"),
+    }
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/edit/", view(self.edit_view), name="connector_connection_edit"),
+            path("simulators/", view(self.simulators_view), name="connector_simulators"),
+            path("<int:pk>/simulator-calls/", view(self.simulator_calls_view), name="connector_connection_simulator_calls"),
             path("<int:pk>/ping-result/", view(self.ping_result_view), name="connector_connection_ping_result"),
             path("add/<slug:vendor>/<int:tenant_id>/", view(self.new_view), name="connector_connection_new"),
             *super().get_urls(),
@@ -82,7 +108,20 @@ class ConnectionAdmin(TenantAdmin):
             raise NotPossible("A ping of this connection is under way; its result appears on the connection's page.")
         return "The ping is under way."
 
+    def do_simulator(self, request: HttpRequest, obj: Connection) -> str:
+        entered = {key: str(value) for key, value in request.POST.items()}
+        return simulator_console.act(obj, entered.get("what", ""), entered, actor=actor_of(request))
+
+    def do_simulator_fault(self, request: HttpRequest, obj: Connection) -> str:
+        fault, place, times = (request.POST.get(name, "-") for name in ("fault", "place", "times"))
+        return simulator_console.fault_on(obj, fault, place, times, actor=actor_of(request))
+
+    def do_simulator_behave(self, request: HttpRequest, obj: Connection) -> str:
+        return simulator_console.faults_off(obj, actor=actor_of(request))
+
     def after_act(self, request: HttpRequest, obj: Any) -> str:
+        if "/do/simulator" in request.path:
+            return f"{reverse('admin:connector_simulators')}#c{obj.pk}"
         return reverse("admin:connector_connection_change", args=[obj.pk])
 
     # -- pages -----------------------------------------------------------------------------------------
@@ -113,6 +152,44 @@ class ConnectionAdmin(TenantAdmin):
         """The last ping's layers as a fragment; changes nothing."""
         obj = self.row(request, str(pk))
         return TemplateResponse(request, "connector/ping.html", {"object": obj, "running": obj.ping_started_at is not None})
+
+    def simulators_view(self, request: HttpRequest) -> TemplateResponse:
+        """Everything about the simulators that the user's connections lead to."""
+        if not permissions.can_somewhere(request.user, "operate"):
+            raise PermissionDenied
+        scoped = permissions.scope(
+            Connection.objects.select_related("tenant").order_by("tenant", "-name"), request.user, "operate"
+        )
+        found = list(simulator_console.connections(scoped)[:SIMULATORS_SHOWN])
+        integrations = Integration.objects.filter(Q(source__in=found) | Q(target__in=found)).order_by("name")
+        rows = [
+            {
+                "object": connection,
+                "console": simulator_console.console_of(connection),
+                "suggestions": simulator_console.suggestions(connection),
+                "look": simulator_console.look(connection),
+            }
+            for connection in found
+        ]
+        return self.page(
+            request,
+            "connector/simulators.html",
+            title="Simulators",
+            rows=rows,
+            integrations=integrations,
+            times=simulator_console.TIMES,
+        )
+
+    def simulator_calls_view(self, request: HttpRequest, pk: int) -> TemplateResponse:
+        """What one simulator saw, as a fragment; changes nothing."""
+        obj = self.row(request, str(pk))
+        if not self.may(request, "operate", obj):
+            raise PermissionDenied
+        try:
+            seen = simulator_console.look(obj)
+        except NotPossible as error:
+            raise Http404(str(error)) from error
+        return TemplateResponse(request, "connector/simulator_calls.html", {"object": obj, "look": seen})
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Which vendor, which tenant."""

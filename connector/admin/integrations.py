@@ -10,21 +10,23 @@ from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.safestring import SafeString
 
 from connector import permissions
-from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
+from connector.admin.base import ROW_FORM, TenantFilter, actor_of, badge
+from connector.admin.mappings import MappingPages
 from connector.forms import IntegrationForm, KindForm, place_errors
 from connector.models import Baseline, FlowState, Integration, Pause, SourceRecord, Tenant
-from connector.services import audit, clock, configuration, overview, schedules, wake
+from connector.services import audit, clock, configuration, cursors, overview, schedules, wake
 from connector.services.configuration import IntegrationInput, InvalidConfiguration
 from connector.services.shipments import NotPossible
+from connector.times import moment
 from integrations.flows.table import KINDS
 
 
 @admin.register(Integration)
-class IntegrationAdmin(TenantAdmin):
+class IntegrationAdmin(MappingPages):
     """What moves between which connections."""
 
     list_display = ("name", "display_kind", "display_state", "display_open", "display_last", "display_run")
@@ -35,18 +37,25 @@ class IntegrationAdmin(TenantAdmin):
     list_select_related = ("source", "target", "tenant")
     hints = ("A new integration starts from now: what stood ready before is never shipped by itself.",)
     detail_template = "connector/integration.html"
+    act_columns = frozenset({"display_run"})
+    empty_title = "No integration yet"
+    empty_hint = "An integration says which records go from which connection to which. It needs two connections first."
+    empty_link = ("Connections", reverse_lazy("admin:connector_connection_changelist"))
     acts = {
         "on": ("operate", "do_on"),
         "off": ("operate", "do_off"),
         "run": ("operate", "do_run"),
         "stop-buying": ("operate", "do_stop"),
         "allow-buying": ("operate", "do_allow"),
+        "map-value": ("operate", "do_map_value"),
+        "look-again": ("administer", "do_look_again"),
     }
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [
             path("<int:pk>/edit/", view(self.edit_view), name="connector_integration_edit"),
+            path("<int:pk>/mappings/", view(self.mappings_view), name="connector_integration_mappings"),
             path("add/<slug:kind>/<int:tenant_id>/", view(self.new_view), name="connector_integration_new"),
             *super().get_urls(),
         ]
@@ -72,9 +81,7 @@ class IntegrationAdmin(TenantAdmin):
 
     @display(description="Last look")
     def display_last(self, obj: Integration) -> Any:
-        return (
-            FlowState.objects.filter(integration=obj, flow="ship").values_list("last_good_poll_at", flat=True).first() or "never"
-        )
+        return moment(FlowState.objects.filter(integration=obj, flow="ship").values_list("last_good_poll_at", flat=True).first())
 
     @display(description="")
     def display_run(self, obj: Integration) -> SafeString | str:
@@ -108,6 +115,23 @@ class IntegrationAdmin(TenantAdmin):
         configuration.stop_buying("integration", obj, False, actor_of(request), request.POST.get("reason", ""))
         return "Buying is allowed again; what was held goes on."
 
+    def do_look_again(self, request: HttpRequest, obj: Integration) -> str:
+        days = request.POST.get("days", "").strip()
+        if request.POST.get("how") != "days":
+            wanted = None
+        elif days.isdecimal() and len(days) < 6:
+            wanted = int(days)
+        else:
+            raise NotPossible("Enter the number of days to look back.")
+        flow, reason = request.POST.get("flow", ""), request.POST.get("reason", "")
+        cursors.look_again(obj, flow, wanted, actor=actor_of(request), reason=reason)
+        return "It looks again now. What stood ready before the start stays where it is."
+
+    def after_act(self, request: HttpRequest, obj: Any) -> str:
+        if request.POST.get("back") == "simulators":
+            return reverse("admin:connector_simulators")
+        return super().after_act(request, obj)
+
     # -- pages -----------------------------------------------------------------------------------------
 
     def detail_context(self, request: HttpRequest, obj: Integration) -> dict[str, Any]:
@@ -122,7 +146,7 @@ class IntegrationAdmin(TenantAdmin):
                 runs = schedules.next_runs(
                     schedules.merged_schedule(obj, flow.name), zone, 5, now, state.last_poll_at if state else None
                 )
-            flows.append((flow, state, runs))
+            flows.append((flow, state, runs, cursors.standing(obj, state) if cursors.polls(flow) else None))
         concerned = Q(connection_id__in=(obj.source_id, obj.target_id)) | Q(integration=obj)
         return {
             "kind": KINDS[obj.kind],
@@ -159,8 +183,9 @@ class IntegrationAdmin(TenantAdmin):
         return self._form(request, obj.kind, obj.tenant, obj)
 
     def _form(self, request: HttpRequest, kind: str, tenant: Tenant, existing: Integration | None) -> HttpResponseBase:
-        blocks = ("company_codes", "schedule", "options", "mappings", "value_maps")
-        initial: dict[str, Any] = {"company_codes": [], "schedule": {}, "options": {}, "mappings": [], "value_maps": {}}
+        # Mappings have a page of their own, which shows first what a change does.
+        blocks = ("company_codes", "schedule", "options")
+        initial: dict[str, Any] = {"company_codes": [], "schedule": {}, "options": {}}
         if existing is not None:
             initial = {name: getattr(existing, name) for name in (*blocks, "name", "start_from")}
             initial |= {"source": existing.source.slug, "target": existing.target.slug}

@@ -2,56 +2,154 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import display
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, path
-from django.utils.safestring import SafeString
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    QueryDict,
+    StreamingHttpResponse,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse, reverse_lazy
+from django.utils import timezone
+from unfold.views import ChangeList
 
 from connector import permissions
-from connector.admin.base import TenantAdmin, TenantFilter, actor_of, badge
-from connector.admin.transfers import IntegrationFilter
+from connector.admin.base import TenantAdmin, actor_of, badge
+from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
-from connector.models import AuditEntry, Label, Reference, Shipment
-from connector.services import shipments
-from connector.services.shipments import MEDIA_SUFFIX, normalise
+from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
+from connector.services import deadlines, exports, freight, history, lists, proofs, shipments
+from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
+from connector.times import moment
+from integrations.base.tracking import FINAL
 
 SENTENCES = {
     "active": "The carrier has made it and charges for it.",
     "voiding": "The carrier has been asked to cancel it and has not confirmed yet.",
     "voided": "The carrier has confirmed the cancellation.",
 }
-FILTER_NAMES = tuple(ShipmentFilters.base_filters)
+SHOWN_BY_BROWSERS = ("application/pdf", "image/png")
+PRINTER_COMMANDS = ("application/zpl", "application/epl")
+PLACES = ("after", "before")
+
+
+def query_of(told: QueryDict) -> str:
+    """What of an address narrows or sorts the list, in one order; places and strange words left out."""
+    names = sorted(["q", *ShipmentFilters.base_filters])
+    return urlencode([(name, told[name]) for name in names if told.get(name)])
+
+
+def shown(name: str) -> Any:
+    """How a column of the history is shown in a list."""
+
+    @display(description=history.COLUMNS[name])
+    def column(obj: Shipment) -> Any:
+        match name:
+            case "state":
+                return badge(obj.state, obj.get_state_display())
+            case "status":
+                return obj.status.replace("_", " ")
+            case "cost":
+                return f"{obj.cost} {obj.currency}" if obj.cost is not None else "unknown"
+            case "cost_kind":
+                return obj.get_cost_kind_display()
+            case "written_at":
+                return "written" if obj.written_at else "not yet"
+        value = getattr(obj, name)
+        return moment(value) if isinstance(value, dt.datetime) else value
+
+    column.__name__ = name  # names the cell for the style sheet
+    return column
+
+
+class HistoryList(ChangeList):  # type: ignore[misc]
+    """The list, narrowed by our own filters and turned page by page from where the last one ended."""
+
+    def get_filters_params(self, params: Any = None) -> Any:
+        """What Django's own list filters see: nothing of ours."""
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in ShipmentFilters.base_filters}
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        self.places = {name: self.params.pop(name, "") for name in PLACES}
+        for name in PLACES:
+            self.filter_params.pop(name, None)
+        self.filters = self.model_admin.filters_of(request, request.GET)
+        self.tenants = self.filters.tenants
+        self.known = history.suggestions(self.tenants)
+        found: QuerySet[Any] = self.filters.narrowed(super().get_queryset(request, exclude_parameters))
+        # The scope of all tenants names none: where one is shown, its indexes must lead.
+        return found.filter(tenant=self.tenants[0]) if len(self.tenants) == 1 else found
+
+    def get_results(self, request: HttpRequest) -> None:
+        self.order = self.filters.order
+        chosen = self.model_admin.columns_of(request)
+        told = {"size": self.list_per_page, "tenants": self.tenants, "columns": chosen}
+        found = history.page(self.queryset, self.order, **told, **self.places)
+        self.result_list = found.rows
+        self.newer_url = self.get_query_string({"before": found.newer}) if found.newer else ""
+        self.older_url = self.get_query_string({"after": found.older}) if found.older else ""
+        self.first_url = self.get_query_string() if found.newer or (self.places["after"] and not found.rows) else ""
+        # Django's own words for a page without counts.
+        self.result_count = len(found.rows)
+        self.full_result_count = None
+        self.show_full_result_count = self.show_admin_actions = False
+        self.can_show_all = self.multi_page = False
+        self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
+        # What the page keeps for this person.
+        self.columns = [(name, title, name in chosen, name == history.FIXED) for name, title in history.COLUMNS.items()]
+        self.saved = list(SavedFilter.objects.filter(user=request.user.pk, page=exports.PAGE))
+        self.told = query_of(request.GET)
 
 
 @admin.register(Shipment)
 class ShipmentAdmin(TenantAdmin):
     """The history of what was bought."""
 
-    list_display = (
-        "master_tracking_number", "document_number", "display_state", "service", "recipient_name", "display_cost", "ship_date",
-        "display_written", "created_at",
-    )  # fmt: skip
-    list_filter = (IntegrationFilter, TenantFilter)
+    list_display = tuple(shown(name) for name in history.USUAL)
+    change_list_template = "connector/shipment_list.html"
     search_fields = ("master_tracking_number",)
     search_help_text = "Tracking, document, order or reference number, from its beginning (at least 3 characters)"
     list_before_template = "connector/shipment_filters.html"
-    list_select_related = ("tenant",)
     detail_template = "connector/shipment.html"
-    acts = {"void": ("operate", "do_void"), "buy-again": ("operate", "do_buy_again")}
+    empty_title = "Nothing has been bought yet"
+    empty_hint = "Labels appear here as soon as an integration is on and a document becomes ready in the ERP."
+    empty_link = ("Integrations", reverse_lazy("admin:connector_integration_changelist"))
+    acts = {"void": ("operate", "do_void"), "buy-again": ("operate", "do_buy_again"), "proof": ("operate", "do_proof")}
 
     def get_urls(self) -> list[URLPattern]:
         label = path(
             "<int:shipment_id>/label/<int:package_id>/", self.admin_site.admin_view(self.label_view), name="connector_label"
         )
-        return [label, *super().get_urls()]
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup in FILTER_NAMES or super().lookup_allowed(lookup, value, request)
+        kept = [
+            path(way, self.admin_site.admin_view(view), name=f"connector_shipment_{name}")
+            for way, view, name in (
+                ("filters/save/", self.save_filter_view, "save_filter"),
+                ("filters/<int:saved_id>/delete/", self.delete_filter_view, "delete_filter"),
+                ("columns/", self.columns_view, "columns"),
+                ("export/", self.export_view, "export"),
+                ("exports/", self.exports_view, "exports"),
+            )
+        ]
+        late = path("deadlines/", self.admin_site.admin_view(self.deadlines_view), name="connector_deadlines")
+        proof = path(
+            "<int:shipment_id>/proof/<int:package_id>/", self.admin_site.admin_view(self.proof_view), name="connector_proof"
+        )
+        return [label, proof, late, *kept, *super().get_urls()]
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
         """Any number, through References: equality or prefix, never a scan."""
@@ -61,36 +159,118 @@ class ShipmentAdmin(TenantAdmin):
         if len(number) < 3:
             return queryset.none(), False
         found = permissions.scope(Reference.objects.filter(normalised__startswith=number), request.user)
+        # Named, because the index begins with the tenant: the owner's scope names none.
+        tenants = getattr(request, "_mlc_tenants", None)
+        found = found.filter(tenant__in=tenants) if tenants is not None and len(tenants) <= history.MERGED else found
         return queryset.filter(pk__in=found.values("shipment")), False
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        told = {name: request.GET.get(name, "") for name in FILTER_NAMES}
-        request.mlc_filters = ShipmentFilters({k: v for k, v in told.items() if v})  # type: ignore[attr-defined]
-        if any(told.values()) or any(name in request.GET for name in FILTER_NAMES):
-            kept = request.GET.copy()
-            for name in FILTER_NAMES:
-                kept.pop(name, None)
-            request.GET = kept  # type: ignore[assignment]
-        return super().changelist_view(request, {"filters": request.mlc_filters, **(extra_context or {})})  # type: ignore[attr-defined]
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[HistoryList]:
+        return HistoryList
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        found = super().get_queryset(request)
-        filters = getattr(request, "mlc_filters", None)
-        if filters is not None and filters.is_valid():
-            found = filters.filter_queryset(found)
+    def filters_of(self, request: HttpRequest, told: Mapping[str, Any]) -> ShipmentFilters:
+        """The filters that an address names, with choices of the user's tenants only."""
+        given = {name: told.get(name, "") for name in ShipmentFilters.base_filters}
+        filters = ShipmentFilters({k: v for k, v in given.items() if v}, tenants=permissions.tenants_for(request.user))
+        request._mlc_tenants = filters.tenants  # type: ignore[attr-defined]
+        return filters
+
+    # -- what a person keeps -----------------------------------------------------------------------------
+
+    def columns_of(self, request: HttpRequest) -> list[str]:
+        """The columns this person chose; asked once per request."""
+        found: list[str] | None = getattr(request, "_mlc_columns", None)
+        if found is None:
+            found = lists.columns_of(request.user, exports.PAGE, history.COLUMNS, history.USUAL)
+            request._mlc_columns = found  # type: ignore[attr-defined]
         return found
 
-    @display(description="State")
-    def display_state(self, obj: Shipment) -> SafeString:
-        return badge(obj.state, obj.get_state_display())
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [shown(name) for name in self.columns_of(request)]
 
-    @display(description="Cost")
-    def display_cost(self, obj: Shipment) -> str:
-        return f"{obj.cost} {obj.currency}" if obj.cost is not None else "unknown"
+    def _kept(self, request: HttpRequest, query: str = "") -> HttpResponse:
+        address = reverse("admin:connector_shipment_changelist")
+        return HttpResponseRedirect(f"{address}?{query}" if query else address)
 
-    @display(description="In the ERP")
-    def display_written(self, obj: Shipment) -> str:
-        return "written" if obj.written_at else "not yet"
+    def _told(self, request: HttpRequest) -> QueryDict:
+        """The filters of the page that a button was pressed on. Raises PermissionDenied for whoever may not see it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return QueryDict(query_of(QueryDict(request.POST.get("query", "")[: lists.LONGEST])))
+
+    def save_filter_view(self, request: HttpRequest) -> HttpResponse:
+        """Keep the filters of this page under a name."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        told = self._told(request)
+        try:
+            if not self.filters_of(request, told).is_valid():
+                raise NotPossible("A filter is wrong. Mend it first; then it can be kept.")
+            kept = lists.save_filter(request.user, exports.PAGE, request.POST.get("name", ""), told.urlencode())
+            messages.success(request, f"Kept as “{kept.name}”.")
+        except NotPossible as error:
+            messages.error(request, str(error))
+        return self._kept(request, told.urlencode())
+
+    def delete_filter_view(self, request: HttpRequest, saved_id: int) -> HttpResponse:
+        """Forget a kept filter of this person."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        told = self._told(request)
+        try:
+            name = lists.delete_filter(request.user, exports.PAGE, saved_id)
+        except SavedFilter.DoesNotExist:
+            raise Http404 from None
+        messages.success(request, f"“{name}” is deleted.")
+        return self._kept(request, told.urlencode())
+
+    def columns_view(self, request: HttpRequest) -> HttpResponse:
+        """Choose the columns."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        told = self._told(request)
+        usual = "usual" in request.POST
+        chosen = [] if usual else history.chosen_columns(request.POST.getlist("column"))
+        lists.choose_columns(request.user, exports.PAGE, chosen)
+        messages.success(request, "The usual columns are shown." if usual else "These columns are shown from now on.")
+        return self._kept(request, told.urlencode())
+
+    # -- the file ----------------------------------------------------------------------------------------
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The list as a CSV file: every row that fits, written while it is downloaded."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        told = self._told(request)
+        filters = self.filters_of(request, told)
+        if not filters.is_valid():
+            messages.error(request, "A filter is wrong. Mend it first; then the list can be downloaded.")
+            return self._kept(request, told.urlencode())
+        found, _ = self.get_search_results(request, self.get_queryset(request), told.get("q", ""))
+        tenants = filters.tenants
+        found = filters.narrowed(found.filter(tenant=tenants[0]) if len(tenants) == 1 else found)
+        columns = list(history.COLUMNS) if "all_columns" in request.POST else self.columns_of(request)
+        try:
+            export = exports.begin(request.user, query=told.urlencode(), columns=columns)
+        except NotPossible as error:
+            messages.error(request, str(error))
+            return self._kept(request, told.urlencode())
+        zone = timezone.get_current_timezone()
+        pieces = exports.write(export, found, filters.order, actor=actor_of(request), zone=zone, tenants=tenants)
+        response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
+        name = f"shipments-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response["X-Content-Type-Options"] = "nosniff"
+        response["Cache-Control"] = "private, no-store"
+        # A proxy that collects the whole file first would hide how far it is, and that it broke off.
+        response["X-Accel-Buffering"] = "no"
+        return response
+
+    def exports_view(self, request: HttpRequest) -> HttpResponse:
+        """How far this person's files are, as a piece of the page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = list(Export.objects.filter(user=request.user.pk, page=exports.PAGE)[:5])
+        return TemplateResponse(request, "connector/exports.html", {"exports": found})
 
     # -- acts ------------------------------------------------------------------------------------------
 
@@ -103,16 +283,45 @@ class ShipmentAdmin(TenantAdmin):
         shipments.buy_again(obj.record, actor=actor_of(request), reason=request.POST.get("reason", ""))
         return "A new label is bought as soon as the document has been read again."
 
+    def do_proof(self, request: HttpRequest, obj: Shipment) -> str:
+        number = proofs.request(obj, actor=actor_of(request))
+        return f"The carrier is asked for {number} proof{'' if number == 1 else 's'} of delivery; look again in a minute."
+
     # -- pages -----------------------------------------------------------------------------------------
 
+    def deadlines_view(self, request: HttpRequest) -> HttpResponse:
+        """What should have happened by now, of all integrations this person sees or of one; all kinds or one."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        mine = permissions.scope(Integration.objects.all(), request.user)
+        wanted = request.GET.get("integration", "")
+        one = mine.filter(pk=int(wanted)).first() if wanted.isdigit() else None
+        kind = request.GET.get("kind", "")
+        found = deadlines.find(
+            mine.filter(pk=one.pk) if one else mine, [kind] if kind in deadlines.KIND else list(deadlines.KIND)
+        )
+        return self.page(
+            request,
+            "connector/deadlines.html",
+            title="Deadlines",
+            found=[(f, f.rows[: deadlines.SHOWN], max(0, len(f.rows) - deadlines.SHOWN)) for f in found],
+            nothing=not any(f.rows for f in found),
+            kinds=deadlines.ALL,
+            kind=kind,
+            integration=one,
+        )
+
     def detail_context(self, request: HttpRequest, obj: Shipment) -> dict[str, Any]:
-        return {
+        charges = freight.of(obj)
+        return story_context(obj.transfer) | {
             "sentence": SENTENCES[obj.state],
-            "packages": obj.packages.select_related("label").defer("label__data"),
+            "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),
+            "proof_missing": obj.packages.filter(status="delivered", voided=False, proof=None).exists(),
+            "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
+            "freight_charges": charges,
+            "from_order": any(charge.from_order for charge in charges),
+            "printer_commands": PRINTER_COMMANDS,
             "references": obj.references.order_by("kind", "value"),
-            "entries": AuditEntry.objects.filter(chain=f"record:{obj.record_id}", tenant=obj.tenant_id).order_by("sequence")[
-                :300
-            ],
             "held": obj.record.held,
         }
 
@@ -122,14 +331,30 @@ class ShipmentAdmin(TenantAdmin):
         label = Label.objects.filter(package_id=package_id, package__shipment=shipment, tenant=shipment.tenant_id).first()
         if label is None:
             raise Http404
-        known = label.readable and label.media_type in ("application/pdf", "image/png")
-        response = HttpResponse(bytes(label.data), content_type=label.media_type if known else "application/octet-stream")
-        name = re.sub(r"[^0-9A-Za-z]", "", shipment.master_tracking_number) or "label"
-        suffix = MEDIA_SUFFIX.get(label.media_type, "bin")
-        way = "inline" if known and "download" not in request.GET else "attachment"
-        response["Content-Disposition"] = f'{way}; filename="label-{name}-{package_id}.{suffix}"'
-        response["X-Content-Type-Options"] = "nosniff"
-        response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-        response["Cache-Control"] = "private, no-store"
-        response._csp_exempt = True  # type: ignore[attr-defined]
-        return response
+        number = re.sub(r"[^0-9A-Za-z]", "", shipment.master_tracking_number) or "label"
+        return _file(request, label, f"label-{number}-{package_id}", readable=label.readable)
+
+    def proof_view(self, request: HttpRequest, shipment_id: int, package_id: int) -> HttpResponse:
+        """The proof of delivery of one parcel, as careful as a label."""
+        shipment = self.row(request, str(shipment_id))
+        proof = Proof.objects.filter(package_id=package_id, package__shipment=shipment, tenant=shipment.tenant_id).first()
+        if proof is None:
+            raise Http404
+        number = re.sub(r"[^0-9A-Za-z]", "", shipment.master_tracking_number) or "proof"
+        return _file(request, proof, f"delivery-{number}-{package_id}", readable=True)
+
+
+def _file(request: HttpRequest, row: Label | Proof, name: str, *, readable: bool) -> HttpResponse:
+    known = readable and row.media_type in SHOWN_BY_BROWSERS
+    # Printer commands are text that no browser draws: they go to the printer as a file.
+    text = readable and row.media_type in PRINTER_COMMANDS
+    kind = row.media_type if known else "text/plain; charset=utf-8" if text else "application/octet-stream"
+    response = HttpResponse(bytes(row.data), content_type=kind)
+    suffix = MEDIA_SUFFIX.get(row.media_type, "bin")
+    way = "inline" if known and "download" not in request.GET else "attachment"
+    response["Content-Disposition"] = f'{way}; filename="{name}.{suffix}"'
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["Cache-Control"] = "private, no-store"
+    response._csp_exempt = True  # type: ignore[attr-defined]
+    return response

@@ -7,14 +7,16 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
 from connector.admin.base import TenantAdmin, actor_of, badge
+from connector.dashboard import first_steps
 from connector.forms import TenantForm, place_errors
 from connector.models import Connection, Integration, Membership, Tenant
-from connector.services import configuration
+from connector.services import configuration, demo, second_factor, simulators
 from connector.services.configuration import InvalidConfiguration
 
 
@@ -23,14 +25,54 @@ class TenantRowAdmin(TenantAdmin):
     """One customer organisation each. It cannot be deleted: its history belongs to it."""
 
     tenant_lookup = "pk"
-    list_display = ("name", "slug", "timezone", "display_brake")
+    list_display = ("name", "display_slug", "display_zone", "display_brake")
     ordering = ("name",)
+    empty_title = "No tenant yet"
+    empty_hint = "A tenant is one company with its connections, records and people."
     detail_template = "connector/tenant.html"
-    acts = {"stop-buying": ("operate", "do_stop"), "allow-buying": ("operate", "do_allow")}
+    acts = {
+        "stop-buying": ("operate", "do_stop"),
+        "allow-buying": ("operate", "do_allow"),
+        "require-second-factor": ("administer", "do_require"),
+        "waive-second-factor": ("administer", "do_waive"),
+    }
 
     def get_urls(self) -> list[URLPattern]:
-        edit = path("<int:pk>/edit/", self.admin_site.admin_view(self.edit_view), name="connector_tenant_edit")
-        return [edit, *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/edit/", view(self.edit_view), name="connector_tenant_edit"),
+            path("demo/", view(self.demo_view), name="connector_tenant_demo"),
+            path("first-steps/", view(self.tour_view), name="connector_tenant_tour"),
+            *super().get_urls(),
+        ]
+
+    @display(description="Short name")
+    def display_slug(self, obj: Tenant) -> str:
+        return obj.slug
+
+    @display(description="Time zone")
+    def display_zone(self, obj: Tenant) -> str:
+        return obj.timezone
+
+    def demo_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Make the demo at the simulators that run. POST only; the installation owner's."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        try:
+            made = demo.create(simulators.port(), actor=actor_of(request), running=True)
+        except simulators.SimulatorsUnreachable as error:
+            messages.error(request, str(error))
+        except InvalidConfiguration as error:
+            messages.error(request, f"The demo was not made: {error}")
+        else:
+            messages.success(request, "The demo is made. Its shipments are on their way." if made.created else "It is there.")
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def tour_view(self, request: HttpRequest) -> HttpResponse:
+        """The first steps as a fragment of the dashboard; changes nothing."""
+        return TemplateResponse(request, "connector/tour.html", first_steps(request))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_active and request.user.is_superuser)
@@ -47,13 +89,28 @@ class TenantRowAdmin(TenantAdmin):
         configuration.stop_buying("tenant", obj, False, actor_of(request), request.POST.get("reason", ""))
         return "Buying is allowed again."
 
+    def do_require(self, request: HttpRequest, obj: Tenant) -> str:
+        second_factor.require(obj, True, actor_of(request))
+        return "Everybody with a role here needs a second factor now. Who has none sets it up at the next click."
+
+    def do_waive(self, request: HttpRequest, obj: Tenant) -> str:
+        second_factor.require(obj, False, actor_of(request))
+        return "A second factor is no longer required here. Who has one keeps it."
+
     def detail_context(self, request: HttpRequest, obj: Tenant) -> dict[str, Any]:
         return {
             "connections": Connection.objects.filter(tenant=obj),
             "integrations": Integration.objects.filter(tenant=obj),
             "members": Membership.objects.filter(tenant=obj).select_related("user").order_by("user__username"),
+            "without_factor": self._without_factor(obj),
             "may_edit": self.has_add_permission(request),
         }
+
+    @staticmethod
+    def _without_factor(obj: Tenant) -> int:
+        """How many people of this tenant have no second factor."""
+        people = Membership.objects.filter(tenant=obj, user__is_active=True)
+        return people.exclude(user__second_factor__confirmed=True).count()
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """The form of a new tenant."""

@@ -6,38 +6,19 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter, action, display
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from connector import permissions
+from connector.admin.attention import CausePages
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
-from connector.models import AuditEntry, EffectSend, Exchange, Integration, Reference, Shipment, Step, Transfer
-from connector.services import transfers
-from connector.services.shipments import NotPossible, normalise
-
-SENTENCES = {
-    "waiting": "It has its turn when it is due, by itself.",
-    "running": "A worker has it this moment.",
-    "in_doubt": "A request was sent and its answer was lost. It may or may not have been done; nothing is sent again.",
-    "needs_approval": "A person has to agree before anything is bought.",
-    "failed": "It stopped. Nothing happens until somebody replays it or the document is mended.",
-    "done": "Every step is done; the evidence stands below.",
-    "skipped": "Nothing was to be done, for the reason given.",
-    "cancelled": "It ended without buying anything more.",
-}
-ATTENTION = {
-    "label_missing": "The shipment was found again at the carrier, but its label file was lost with the answer. "
-    "Print it from the carrier's own tools, or void it and buy again.",
-    "label_unreadable": "The carrier's label is not what it says it is. The number is good; void and buy again, "
-    "or print it elsewhere.",
-    "changed_after_label": "The document was changed in the ERP after its label was bought. Compare; void and buy "
-    "again if it matters.",
-    "cancelled_after_label": "The document was cancelled in the ERP after its label was bought. Void the label if "
-    "the goods stay.",
-    "number_clash": "Another shipment of ours holds the same tracking number. Ask the carrier.",
-    "bought_twice": "Two labels exist for this document. Void one of them.",
-}
+from connector.admin.story import CallPages, story_context
+from connector.models import Integration, Shipment, Transfer
+from connector.services import story, transfers
+from connector.services.shipments import NotPossible
+from connector.times import column
+from connector.words import ATTENTION, SENTENCES, words
 
 
 class ShowFilter(SimpleListFilter):
@@ -90,25 +71,30 @@ class IntegrationFilter(SimpleListFilter):
 
 
 @admin.register(Transfer)
-class TransferAdmin(TenantAdmin):
+class TransferAdmin(CausePages, CallPages, TenantAdmin):
     """Needs attention first."""
 
     list_display = (
         "display_document",
         "display_state",
         "display_message",
-        "step",
-        "attempts",
-        "due_at",
-        "updated_at",
+        "display_handling",
+        "display_step",
+        "display_tries",
+        column("due_at", "Due"),
+        column("updated_at", "Changed"),
         "display_replay",
     )
     list_display_links = ("display_document",)
+    act_columns = frozenset({"display_replay"})
+    empty_title = "Nothing needs a person"
+    empty_hint = "Everything is done or on its way."
+    empty_link = ("Show all transfers", "?show=all")
     list_filter = (ShowFilter, "state", IntegrationFilter, TenantFilter)
     search_fields = ("source_key",)
     search_help_text = "Document, order, tracking or reference number, from its beginning"
     list_before_template = ROW_FORM
-    list_select_related = ("integration", "tenant")
+    list_select_related = ("integration", "tenant", "handling__assignee")
     hints = ("Replay never repeats what is done: a label that was bought is never bought again.",)
     detail_template = "connector/transfer.html"
     actions = ("replay_selected",)
@@ -128,12 +114,8 @@ class TransferAdmin(TenantAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        key = Q(source_key__startswith=term) | Q(source_key=f"shipment:{term}")
-        number = normalise(term)
-        if len(number) >= 3:
-            found = permissions.scope(Reference.objects.filter(normalised__startswith=number), request.user)
-            key |= Q(record__in=found.values("shipment__record")[:200])
-        return queryset.filter(key), False
+        found = story.records_with(permissions.tenant_ids(request.user), term)
+        return queryset.filter(record__in=found), False
 
     @display(description="Document")
     def display_document(self, obj: Transfer) -> str:
@@ -143,7 +125,7 @@ class TransferAdmin(TenantAdmin):
     @display(description="State")
     def display_state(self, obj: Transfer) -> SafeString:
         if obj.attention and obj.state not in ("failed", "in_doubt"):
-            return badge("warning", f"{obj.get_state_display()}: {obj.attention.replace('_', ' ')}")
+            return badge("warning", f"{obj.get_state_display()}: {words(obj.attention)}")
         return badge(obj.state, obj.get_state_display())
 
     @display(description="What, and what to do")
@@ -151,6 +133,19 @@ class TransferAdmin(TenantAdmin):
         if obj.attention and obj.state not in ("failed", "in_doubt"):
             return ATTENTION.get(obj.attention, obj.attention)
         return f"{obj.message} {obj.remedy}".strip()
+
+    @display(description="Step")
+    def display_step(self, obj: Transfer) -> str:
+        return words(obj.step) if obj.step else ""
+
+    @display(description="Tries")
+    def display_tries(self, obj: Transfer) -> int:
+        return obj.attempts
+
+    @display(description="Taken by")
+    def display_handling(self, obj: Transfer) -> str:
+        handling = getattr(obj, "handling", None)
+        return str(handling.assignee or "") if handling else ""
 
     @display(description="")
     def display_replay(self, obj: Transfer) -> SafeString | str:
@@ -219,23 +214,13 @@ class TransferAdmin(TenantAdmin):
     # -- the page --------------------------------------------------------------------------------------
 
     def detail_context(self, request: HttpRequest, obj: Transfer) -> dict[str, Any]:
-        steps = list(Step.objects.filter(transfer=obj))
-        batches = {s.batch for s in steps if s.batch}
-        exchanges = Exchange.objects.filter(Q(transfer=obj) | Q(batch__in=batches), tenant=obj.tenant_id).order_by(
-            "started_at", "pk"
-        )
-        sends = EffectSend.objects.filter(effect__record=obj.record_id).select_related("effect").order_by("pk")
-        return {
+        open_send = transfers.open_send(obj)
+        return story_context(obj) | {
             "sentence": SENTENCES[obj.state],
             "attention": ATTENTION.get(obj.attention or "", ""),
-            "steps": steps,
-            "exchanges": exchanges[:200],
-            "sends": sends,
-            "open_send": transfers.open_send(obj),
+            "open_send": open_send,
+            "may_act": obj.state not in ("done", "running") or bool(obj.attention) or open_send is not None,
             "conflict": obj.error if obj.code == "field_conflict" and obj.state == "failed" else None,
             "shipments": Shipment.objects.filter(record=obj.record_id).order_by("pk"),
-            "entries": AuditEntry.objects.filter(chain=f"record:{obj.record_id}", tenant=obj.tenant_id).order_by("sequence")[
-                :300
-            ],
             "others": Transfer.objects.filter(record=obj.record_id).exclude(pk=obj.pk).order_by("revision"),
         }

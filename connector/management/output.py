@@ -15,6 +15,8 @@ from typing import Any, NoReturn, Protocol
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from connector.services import keys
+
 logger = logging.getLogger(__name__)
 
 WELL = 0
@@ -96,6 +98,12 @@ class JsonCommand(BaseCommand):
     def refuse(self, errors: Sequence[Finding] | str) -> NoReturn:
         """Wrong use or an invalid file: say every place and leave with 2. Nothing was changed."""
         self._refuse([("", errors)] if isinstance(errors, str) else [(e.path, e.message) for e in errors])
+
+    def need_keys(self) -> None:
+        """Leave with 1 when the configured keys do not open this installation's secrets: a person must put them right."""
+        problem = keys.problem()
+        if problem:
+            self._report([("", f"{problem} {keys.REMEDY}")], NEEDS_A_PERSON)
 
     def _refuse(self, errors: Sequence[tuple[str, str]]) -> NoReturn:
         self._report(errors, WRONG_USE)

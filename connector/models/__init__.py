@@ -1,33 +1,64 @@
 """All tables. Words as in the design: tenant, connection, integration, source record, transfer, step, effect, shipment."""
 
-from connector.models.audit import AuditChain, AuditDetail, AuditEntry
+from connector.models.alerts import Alert, AlertChannel, AlertDelivery, AlertSeen
+from connector.models.audit import AuditChain, AuditDetail, AuditEntry, AuditSeal
 from connector.models.connections import CompanyCode, Connection, Pause, Site, Slot
+from connector.models.counters import CountMark, DayCount
+from connector.models.handling import Handling
 from connector.models.integrations import Backfill, Baseline, FlowState, Integration
-from connector.models.shipments import Label, Package, Reference, Shipment, TrackingEvent, WebhookDelivery
+from connector.models.lists import Export, ListColumns, SavedFilter
+from connector.models.operations import Heartbeat
+from connector.models.second_factors import RecoveryCode, SecondFactor
+from connector.models.shipments import (
+    FreightCharge,
+    Label,
+    Package,
+    Proof,
+    Reference,
+    Shipment,
+    TrackingEvent,
+    WebhookDelivery,
+)
 from connector.models.tenants import Installation, Membership, Tenant, User
 from connector.models.transfers import Effect, EffectSend, Exchange, SourceRecord, Step, Transfer
 from connector.models.vendors import LimitBucket, TokenRow
 
 __all__ = [
+    "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertSeen",
     "AuditChain",
     "AuditDetail",
     "AuditEntry",
+    "AuditSeal",
     "Backfill",
     "Baseline",
     "CompanyCode",
     "Connection",
+    "CountMark",
+    "DayCount",
     "Effect",
     "EffectSend",
     "Exchange",
+    "Export",
     "FlowState",
+    "FreightCharge",
+    "Handling",
+    "Heartbeat",
     "Installation",
     "Integration",
     "Label",
     "LimitBucket",
+    "ListColumns",
     "Membership",
     "Package",
     "Pause",
+    "Proof",
+    "RecoveryCode",
     "Reference",
+    "SavedFilter",
+    "SecondFactor",
     "Shipment",
     "Site",
     "Slot",

@@ -79,4 +79,35 @@ class AuditDetail(models.Model):
         return f"Detail of {self.entry_id}"
 
 
-__all__ = ["AppendOnly", "AuditChain", "AuditDetail", "AuditEntry", "User"]
+class AuditSeal(models.Model):
+    """A keyed seal over all entries up to `to_id`, chained to the seal before it; copies outside this database bear witness.
+
+    `mac` is HMAC-SHA256 with AUDIT_KEY over number, range, count, digest, time and the previous seal's mac; `digest`
+    covers id and hash of every entry in the range. `key_mark` tells which key it was without telling the key.
+    """
+
+    number = models.PositiveIntegerField(unique=True)
+    from_id = models.BigIntegerField()
+    to_id = models.BigIntegerField()
+    entries = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    digest = models.CharField(max_length=64)
+    previous = models.CharField(max_length=64, blank=True, default="")
+    mac = models.CharField(max_length=64)
+    key_mark = models.CharField(max_length=12)
+
+    def __str__(self) -> str:
+        return f"Seal {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert once; never again."""
+        if self.pk is not None:
+            raise AppendOnly("Seals are never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused."""
+        raise AppendOnly("Seals are never deleted.")
+
+
+__all__ = ["AppendOnly", "AuditChain", "AuditDetail", "AuditEntry", "AuditSeal", "User"]

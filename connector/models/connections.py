@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from django.core.exceptions import ValidationError
 from django.db import models
-from encrypted_model_fields.fields import EncryptedTextField
 
+from connector.models.secrets import SecretHolder, UnreadableSecret
 from connector.models.tenants import Tenant, TenantModel, validate_timezone
 from integrations import registry
 
 
-class UnreadableSecret(Exception):
-    """The stored secret cannot be opened with any configured key: never send it, never save it again."""
-
-
-class Connection(TenantModel):
+class Connection(SecretHolder, TenantModel):
     """One account at one vendor.
 
     `plain` holds credentials that are no secret (client id, account number), `secrets_text` a JSON object of
@@ -37,7 +30,6 @@ class Connection(TenantModel):
     environment = models.CharField(max_length=40, default="production")
     urls = models.JSONField(default=dict, blank=True)
     plain = models.JSONField(default=dict, blank=True)
-    secrets_text = EncryptedTextField(default="{}", editable=False)
     settings = models.JSONField(default=dict, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)
     health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN, editable=False)
@@ -62,41 +54,6 @@ class Connection(TenantModel):
         if self.vendor not in registry.VENDORS:
             raise ValidationError({"vendor": f"Unknown vendor “{self.vendor}”. Known: {', '.join(registry.slugs())}."})
 
-    @property
-    def secrets_readable(self) -> bool:
-        """Whether the present keys open this connection's secrets."""
-        try:
-            self.secrets()
-        except UnreadableSecret:
-            return False
-        return True
-
-    def secrets(self) -> dict[str, str]:
-        """The decrypted secrets. Raises UnreadableSecret when no key fits.
-
-        The encrypted field hands out the ciphertext as if it were the value when no key fits; it starts
-        with Fernet's version byte and is not a JSON object.
-        """
-        text = self.secrets_text or "{}"
-        if not text.startswith("{"):
-            raise UnreadableSecret(f"The secrets of “{self.name}” cannot be read with the present FIELD_ENCRYPTION_KEY.")
-        found: dict[str, str] = json.loads(text)
-        return found
-
-    def set_secrets(self, values: dict[str, str]) -> None:
-        """Replace all secrets (not saved yet)."""
-        self.secrets_text = json.dumps(values, sort_keys=True)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse to encrypt a ciphertext a second time."""
-        fields = kwargs.get("update_fields")
-        if (fields is None or "secrets_text" in fields) and not self.secrets_readable:
-            if fields is None and self.pk:
-                kwargs["update_fields"] = [f.name for f in self._meta.concrete_fields if f.name not in ("id", "secrets_text")]
-            else:
-                self.secrets()
-        super().save(*args, **kwargs)
-
 
 class CompanyCode(TenantModel):
     """A legal entity in the ERP that this connection may touch, with its accounting defaults."""
@@ -116,12 +73,16 @@ class CompanyCode(TenantModel):
 
 
 class Site(TenantModel):
-    """A site of a company code, with the address that goods leave from."""
+    """A site of a company code, with the address that goods leave from.
+
+    `cut_off`: the local time until which the carrier takes parcels on a working day; none: nothing is said to be late.
+    """
 
     company_code = models.ForeignKey(CompanyCode, on_delete=models.CASCADE, related_name="sites")
     code = models.CharField(max_length=40)
     timezone = models.CharField(max_length=64, default="UTC", validators=[validate_timezone])
     address = models.JSONField(null=True, blank=True)
+    cut_off = models.TimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["code"]
@@ -194,6 +155,7 @@ class Slot(TenantModel):
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="slots")
     owner = models.UUIDField()
+    owner_process = models.CharField(max_length=120, blank=True, default="")
     count = models.PositiveIntegerField()
     expires_at = models.DateTimeField()
 

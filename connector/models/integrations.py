@@ -54,6 +54,7 @@ class FlowState(TenantModel):
     integration = models.ForeignKey(Integration, on_delete=models.CASCADE, related_name="flow_states")
     flow = models.CharField(max_length=20)
     lease_owner = models.UUIDField(null=True)
+    lease_process = models.CharField(max_length=120, blank=True, default="")
     lease_until = models.DateTimeField(null=True)
     cursor = models.JSONField(default=dict)
     last_poll_at = models.DateTimeField(null=True)

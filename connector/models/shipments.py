@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from connector.models.connections import Connection
 from connector.models.integrations import Integration
 from connector.models.tenants import TenantModel
 from connector.models.transfers import EffectSend, SourceRecord, Transfer
+
+UNSCANNED = models.Q(state="active", status="label_created", last_asked_at__isnull=False)
+"""Labels of which the carrier, asked, has not seen the parcel."""
+UNDER_WAY = models.Q(state="active") & (
+    models.Q(status__in=["picked_up", "in_transit", "exception", "out_for_delivery", "ready_for_pickup", "returning"])
+    | models.Q(status="label_created", last_asked_at__isnull=True)
+)
+"""Parcels that should have news: those that move, and those nobody has asked about yet."""
+UNTOLD = models.Q(state="active", status="delivered", written_at__isnull=True)
+"""Delivered before the ERP had so much as the number."""
+HEARD = Coalesce("last_news_at", "created_at")
+"""How old a shipment's news are, counted from its label at the latest."""
 
 
 class Shipment(TenantModel):
@@ -71,9 +84,23 @@ class Shipment(TenantModel):
         indexes = [
             models.Index(fields=["tenant", "-id"], name="shipment_by_tenant"),
             models.Index(fields=["tenant", "state", "-id"], name="shipment_by_state"),
-            models.Index(fields=["tenant", "ship_date"], name="shipment_by_date"),
+            # What the history filters by, each in the order in which the page walks (services/history.py).
+            models.Index(fields=["tenant", "ship_date", "id"], name="shipment_by_ship_date"),
+            models.Index(fields=["tenant", "created_at", "id"], name="shipment_by_created"),
+            models.Index(fields=["tenant", "cost", "id"], name="shipment_by_cost"),
+            models.Index(fields=["tenant", "status", "-id"], name="shipment_by_status"),
+            models.Index(fields=["tenant", "carrier", "-id"], name="shipment_by_carrier"),
+            models.Index(fields=["tenant", "integration", "-id"], name="shipment_by_integration"),
+            models.Index(fields=["tenant", "service", "-id"], name="shipment_by_service"),
+            models.Index(fields=["tenant", "company_code", "-id"], name="shipment_by_company"),
+            models.Index(fields=["tenant", "site", "-id"], name="shipment_by_site"),
+            models.Index(fields=["tenant", "cost_center", "-id"], name="shipment_by_cost_center"),
             models.Index(fields=["carrier", "master_tracking_number"], name="shipment_by_number"),
             models.Index(fields=["next_track_at"], condition=models.Q(next_track_at__isnull=False), name="shipment_track_due"),
+            # What deadlines look for (services/deadlines.py): only what is under way stands in these.
+            models.Index(fields=["integration", "created_at"], condition=UNSCANNED, name="shipment_unscanned"),
+            models.Index("integration", HEARD, condition=UNDER_WAY, name="shipment_under_way"),
+            models.Index(fields=["integration", "delivered_at"], condition=UNTOLD, name="shipment_untold"),
         ]
 
     def __str__(self) -> str:
@@ -81,7 +108,10 @@ class Shipment(TenantModel):
 
 
 class Package(TenantModel):
-    """One piece: its own number, label, ERP row and weight. A number is held once among those not voided."""
+    """One piece: its own number, label, ERP row and weight. A number is held once among those not voided.
+
+    `proof_due_at`: when to ask the carrier for the proof of its delivery; none: not wanted, had, or given up.
+    """
 
     shipment = models.ForeignKey(Shipment, on_delete=models.CASCADE, related_name="packages")
     carrier = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
@@ -95,6 +125,7 @@ class Package(TenantModel):
     status = models.CharField(max_length=20, blank=True, default="")
     status_at = models.DateTimeField(null=True)
     carrier_unique_id = models.CharField(max_length=80, blank=True, default="")
+    proof_due_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["sequence"]
@@ -107,7 +138,10 @@ class Package(TenantModel):
             ),
         ]
         # A push names a number and nothing else.
-        indexes = [models.Index(fields=["carrier", "tracking_number"], name="package_by_number")]
+        indexes = [
+            models.Index(fields=["carrier", "tracking_number"], name="package_by_number"),
+            models.Index(fields=["carrier", "proof_due_at"], condition=models.Q(proof_due_at__isnull=False), name="proof_due"),
+        ]
 
     def __str__(self) -> str:
         return self.tracking_number
@@ -129,6 +163,20 @@ class Label(TenantModel):
         return f"{self.media_type}, {self.size} bytes"
 
 
+class Proof(TenantModel):
+    """The carrier's document that a package was delivered, kept like its label."""
+
+    package = models.OneToOneField(Package, on_delete=models.CASCADE, related_name="proof")
+    media_type = models.CharField(max_length=60)
+    data = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveIntegerField()
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"proof of delivery, {self.size} bytes"
+
+
 class Reference(TenantModel):
     """A number somebody may search by. `normalised`: upper case, letters and digits only."""
 
@@ -146,6 +194,48 @@ class Reference(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.value}"
+
+
+class FreightCharge(TenantModel):
+    """The share of one order in a shipment's freight cost, and what became of it in the ERP.
+
+    Written once, before the first share is posted: replays post the same shares, whatever the orders say by then.
+    Company code, cost centre and account are those that the order named at that time, else those of the company code.
+    """
+
+    class State(models.TextChoices):
+        PLANNED = "planned", "Not in the ERP yet"
+        POSTED = "posted", "Written to the order"
+        TAKEN_BACK = "taken_back", "Taken back"
+        LEFT = "left", "Could not be taken back"
+        CLOSED = "closed", "Taken back, and closed in the ERP"
+        DROPPED = "dropped", "Not written: the label was voided"
+
+    shipment = models.ForeignKey(Shipment, on_delete=models.CASCADE, related_name="freight_charges")
+    order = models.CharField(max_length=60)
+    company_code = models.CharField(max_length=40, blank=True, default="")
+    site = models.CharField(max_length=40, blank=True, default="")
+    cost_center = models.CharField(max_length=40, blank=True, default="")
+    account = models.CharField(max_length=40, blank=True, default="")
+    from_order = models.BooleanField(default=False)
+    pre_posting = models.CharField(max_length=40, blank=True, default="")
+    address_id = models.CharField(max_length=60, blank=True, default="")
+    charge_type = models.CharField(max_length=40, blank=True, default="")
+    amount = models.DecimalField(max_digits=14, decimal_places=2)
+    currency = models.CharField(max_length=3)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PLANNED)
+    number = models.CharField(max_length=40, blank=True, default="")
+    note = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField()
+    posted_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["shipment", "order"], name="one_freight_charge_per_order")]
+
+    def __str__(self) -> str:
+        return f"{self.order}: {self.amount} {self.currency}"
 
 
 class TrackingEvent(TenantModel):

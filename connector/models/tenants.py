@@ -8,6 +8,7 @@ import zoneinfo
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.crypto import salted_hmac
 
 
 def validate_timezone(value: str) -> None:
@@ -21,7 +22,7 @@ class Installation(models.Model):
 
     `key_check` is a known word encrypted with the first key: if it cannot be read, the keys are wrong and
     nothing is sent. While `look_first_until` lies ahead every effect looks before its first send
-    (`after_restore`).
+    (`after_restore`). Alerts were looked for up to `alerts_looked_at`.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
@@ -31,6 +32,7 @@ class Installation(models.Model):
     stop_buying = models.BooleanField(default=False)
     stop_buying_reason = models.CharField(max_length=300, blank=True, default="")
     look_first_until = models.DateTimeField(null=True, blank=True)
+    alerts_looked_at = models.DateTimeField(null=True, editable=False)
 
     def __str__(self) -> str:
         return "This installation"
@@ -44,6 +46,7 @@ class Tenant(models.Model):
     timezone = models.CharField(max_length=64, default="UTC", validators=[validate_timezone])
     stop_buying = models.BooleanField("stop buying", default=False, help_text="While on, no label is bought for this tenant.")
     stop_buying_reason = models.CharField(max_length=300, blank=True, default="")
+    second_factor_required = models.BooleanField(default=False, editable=False)
     last_served_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -61,8 +64,16 @@ class User(AbstractUser):
         Tenant, through="Membership", related_name="users"
     )
 
+    session_version = models.PositiveIntegerField(default=0, editable=False)
+    """Rises to end every session of this person: what a session remembers no longer fits."""
+
     class Meta(AbstractUser.Meta):
         ordering = ["username"]
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Django compares this on every request; it changes with the password, and here with `session_version`, too."""
+        of_password: str = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]
+        return salted_hmac("connector.session", f"{of_password}|{self.session_version}", secret=secret).hexdigest()
 
 
 class Role(models.TextChoices):

@@ -8,6 +8,8 @@ from connector.models.connections import Connection
 from connector.models.integrations import Backfill, Integration
 from connector.models.tenants import TenantModel
 
+PREFIX = ["int8_ops", "varchar_pattern_ops"]
+
 
 class SourceRecord(TenantModel):
     """What we know of one document at the system where the flow starts.
@@ -107,8 +109,25 @@ class Transfer(TenantModel):
             ),
             models.Index(fields=["tenant", "state", "-id"], name="transfer_by_state"),
             models.Index(fields=["tenant", "-id"], name="transfer_by_tenant"),
-            models.Index(fields=["tenant", "source_key"], name="transfer_by_key"),
+            # Searched by prefix, which PostgreSQL serves from this class of index only.
+            # fmt: skip
+            models.Index(
+                fields=["tenant", "source_key"], opclasses=["int8_ops", "varchar_pattern_ops"], name="transfer_by_prefix"
+            ),
             models.Index(fields=["tenant", "attention"], condition=models.Q(attention__isnull=False), name="transfer_attention"),
+            # Alerts look every minute for what has newly come to stand here; few rows do. Not by `updated_at`: indexed,
+            # it would make every touch of a row (the last look before a purchase) write to all indexes.
+            models.Index(
+                fields=["id"],
+                condition=models.Q(state__in=["failed", "in_doubt", "needs_approval"]),
+                name="transfer_to_tell",
+            ),
+            # What has waited longest, for deadlines; `created_at` never changes.
+            models.Index(
+                fields=["integration", "flow", "created_at"],
+                condition=models.Q(state__in=["waiting", "running", "in_doubt", "needs_approval", "failed"]),
+                name="transfer_unfinished",
+            ),
         ]
 
     def __str__(self) -> str:

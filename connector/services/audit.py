@@ -174,7 +174,6 @@ def exchange_digest(exchange: Exchange) -> str:
 
 def verify() -> Iterator[Finding]:
     """Check every chain: numbering, hashes, heads, details and exchanges. Yields what does not fit."""
-    erased = _erased_digests()
     heads = {c.name: (c.sequence, c.hash) for c in AuditChain.objects.all()}
     for pk, sequence, hashed in (
         SourceRecord.objects.filter(audit_sequence__gt=0).values_list("pk", "audit_sequence", "audit_hash").iterator()
@@ -186,6 +185,8 @@ def verify() -> Iterator[Finding]:
         if exchange_digest(exchange) != exchange.digest:
             yield Finding(f"exchange {exchange.pk}", None, "was changed after it was recorded")
         exchanges.add(exchange.digest)
+    # After what is there: the rule may be at work meanwhile, and what it takes from now on has been seen.
+    erased, erased_details = _erased()
     last: tuple[str, int, str] = ("", 0, "")
     for entry in AuditEntry.objects.order_by("chain", "sequence").iterator(chunk_size=1000):
         if entry.chain != last[0]:
@@ -197,14 +198,17 @@ def verify() -> Iterator[Finding]:
             yield Finding(entry.chain, entry.sequence, "does not follow from the entry before it")
         if _entry_hash(entry) != entry.hash:
             yield Finding(entry.chain, entry.sequence, "was changed after it was written")
-        if entry.detail_digest and entry.detail_digest not in erased:
+        if entry.detail_digest:
             detail = details.get(entry.pk)
             if detail is None:
-                yield Finding(entry.chain, entry.sequence, "its detail is missing and no rule erased it")
+                by_rule = (entry.chain, entry.sequence) in erased_details or erased.get(entry.detail_digest, 0) > entry.pk
+                if not by_rule:
+                    yield Finding(entry.chain, entry.sequence, "its detail is missing and no rule erased it")
             elif digest(detail) != entry.detail_digest:
                 yield Finding(entry.chain, entry.sequence, "its detail was changed")
         for told in entry.facts.get("exchanges", []):
-            if told not in exchanges and told not in erased:
+            # Only what was there when the rule ran: the same answer, heard again later, is another exchange.
+            if told not in exchanges and erased.get(told, 0) < entry.pk:
                 yield Finding(entry.chain, entry.sequence, "an exchange it rests on is missing and no rule erased it")
         last = (entry.chain, entry.sequence, entry.hash)
     yield from _check_head(last, heads)
@@ -225,8 +229,11 @@ def _check_head(last: tuple[str, int, str], heads: dict[str, tuple[int, str]]) -
         )
 
 
-def _erased_digests() -> set[str]:
-    found: set[str] = set()
-    for facts in AuditEntry.objects.filter(act="erased_by_rule").values_list("facts", flat=True):
-        found.update(facts.get("digests", []))
-    return found
+def _erased() -> tuple[dict[str, int], set[tuple[str, int]]]:
+    """What a rule erased: digests, each with the last entry that says so, and places of entries whose detail went."""
+    digests: dict[str, int] = {}
+    details: set[tuple[str, int]] = set()
+    for pk, facts in AuditEntry.objects.filter(act="erased_by_rule").order_by("pk").values_list("pk", "facts"):
+        digests.update(dict.fromkeys(facts.get("digests", []), pk))
+        details.update((chain, sequence) for chain, sequence in facts.get("details", []))
+    return digests, details

@@ -28,7 +28,7 @@ from connector.models import (
     Tenant,
     Transfer,
 )
-from connector.services import audit, clock, keys, wake
+from connector.services import alerts, audit, clock, keys, wake
 from connector.services.audit import Draft
 from connector.services.configuration_checks import (
     CompanyData,
@@ -57,6 +57,9 @@ __all__ = [
     "export",
     "integration_save",
     "integration_switch",
+    "mappings_check",
+    "mappings_mark",
+    "mappings_save",
     "read_document",
     "stop_buying",
     "tenant_save",
@@ -285,7 +288,7 @@ def _companies_stored(connection: Connection) -> tuple[CompanyData, ...]:
             company.name,
             company.cost_center,
             company.freight_account,
-            tuple(SiteData(site.code, site.timezone, site.address) for site in company.sites.all()),
+            tuple(SiteData(site.code, site.timezone, site.address, site.cut_off) for site in company.sites.all()),
         )
         for company in connection.company_codes.prefetch_related("sites")
     )
@@ -297,7 +300,7 @@ def _companies_shown(companies: Sequence[CompanyData]) -> dict[str, Any]:
             "name": company.name,
             "cost_center": company.cost_center,
             "freight_account": company.freight_account,
-            "sites": {site.code: {"timezone": site.timezone, "address": site.address} for site in company.sites},
+            "sites": {site.code: site.as_given() for site in company.sites},
         }
         for company in companies
     }
@@ -317,6 +320,7 @@ def _companies_write(connection: Connection, companies: Sequence[CompanyData]) -
         row.sites.exclude(code__in=[s.code for s in company.sites]).delete()
         for site in company.sites:
             entered = {"tenant_id": connection.tenant_id, "timezone": site.timezone, "address": site.address}
+            entered["cut_off"] = site.cut_off
             Site.objects.update_or_create(company_code=row, code=site.code, defaults=entered)
 
 
@@ -453,6 +457,7 @@ def stop_buying(level: Level, obj: Tenant | Integration | None, on: bool, actor:
         row.save(update_fields=["stop_buying", "stop_buying_reason"])
         detail = {"reason": reason} if reason else None
         audit.append(tenant, Draft("stop_buying_on" if on else "stop_buying_off", {"level": level}, row, detail, actor))
+        alerts.brake_switched(level, row, tenant.pk if tenant else None, on, actor)
         if not on:
             held.update(due_at=clock.now())
             wake.work()
@@ -566,6 +571,59 @@ def integration_save(entered: IntegrationInput, actor: str, existing: Integratio
         return Integration.objects.get(slug=entry["slug"])
 
 
+# -- mappings ----------------------------------------------------------------------------------------
+
+
+def mappings_mark(mappings: Sequence[Mapping[str, Any]], value_maps: Mapping[str, Any]) -> str:
+    """Tells one version of an integration's mappings from another; the order in which slots are listed does not count."""
+    return audit.digest([sorted(mappings, key=lambda row: str(row.get("slot"))), value_maps])
+
+
+def _mappings_entry(integration: Integration, mappings: Sequence[Mapping[str, Any]], value_maps: Mapping[str, Any]) -> Any:
+    return {"slug": integration.slug, "mappings": [dict(row) for row in mappings], "value_maps": dict(value_maps)}
+
+
+def mappings_check(
+    integration: Integration, mappings: Sequence[Mapping[str, Any]], value_maps: Mapping[str, Any]
+) -> list[ConfigError]:
+    """What would be wrong with these mappings, by paths below the integration ("mappings[0].source"). Writes nothing."""
+    entry = _mappings_entry(integration, mappings, value_maps)
+    errors = validate({"version": VERSION, "integrations": [entry]})
+    return [ConfigError(e.path.removeprefix("integrations[0]").lstrip("."), e.message) for e in errors]
+
+
+def mappings_save(
+    integration: Integration,
+    mappings: Sequence[Mapping[str, Any]],
+    value_maps: Mapping[str, Any],
+    *,
+    actor: str,
+    base: str,
+    back_to: int | None = None,
+) -> Integration:
+    """Put new mappings and value maps in force; everything else of the integration stays.
+
+    `base` is the mark of the version that the change was made on: when somebody else has changed them meanwhile,
+    nothing is written. `back_to` names the audit entry of the version that a person went back to.
+    Raises InvalidConfiguration.
+    """
+    with transaction.atomic():
+        _lock()
+        stored = Integration.objects.select_related("tenant").get(pk=integration.pk)
+        if mappings_mark(stored.mappings, stored.value_maps) != base:
+            raise InvalidConfiguration(
+                [
+                    ConfigError(
+                        "", "Somebody changed these mappings while you had them open. Nothing was saved: look at them again."
+                    )
+                ]
+            )
+        _save("integrations", _mappings_entry(stored, mappings, value_maps), actor, False)
+        if back_to is not None:
+            audit.append(stored.tenant, Draft("mappings_restored", {"to_entry": back_to}, stored, None, actor))
+        return Integration.objects.select_related("source", "target", "tenant").get(pk=integration.pk)
+
+
 # -- export ------------------------------------------------------------------------------------------
 
 
@@ -609,10 +667,10 @@ def _connection_out(connection: Connection) -> dict[str, Any]:
 def _company_out(company: CompanyData, zone: str) -> dict[str, Any]:
     sites: list[Any] = []
     for site in company.sites:
-        if site.address is None and site.timezone == zone:
+        if site.address is None and site.timezone == zone and site.cut_off is None:
             sites.append(site.code)
         else:
-            sites.append({"code": site.code, "timezone": site.timezone, "address": site.address})
+            sites.append({"code": site.code} | site.as_given())
     named = {"name": company.name, "cost_center": company.cost_center, "freight_account": company.freight_account}
     return {"code": company.code} | {key: value for key, value in named.items() if value} | {"sites": sites}
 

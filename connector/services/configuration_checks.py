@@ -393,6 +393,12 @@ class SiteData:
     code: str
     timezone: str
     address: dict[str, Any] | None
+    cut_off: dt.time | None = None
+
+    def as_given(self) -> dict[str, Any]:
+        """As it is entered and shown; without a cut-off none is named."""
+        made: dict[str, Any] = {"timezone": self.timezone, "address": self.address}
+        return made | ({"cut_off": f"{self.cut_off:%H:%M}"} if self.cut_off is not None else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,11 +451,21 @@ def _site(found: Findings, value: Any, path: str, zone: str) -> SiteData | None:
     if not isinstance(value, Mapping):
         found.add(path, "must be a site code or an object { … }")
         return None
-    block = Block(found, value, path, ("code", "timezone", "address"))
+    block = Block(found, value, path, ("code", "timezone", "address", "cut_off"))
     code = block.text("code", MISSING, limit=40, empty=False)
     address = _address(found, value["address"], block.at("address")) if value.get("address") is not None else None
     timezone = block.zone("timezone", zone)
-    return SiteData(code, timezone, address) if code is not None else None
+    cut_off = _time_of_day(found, block.data.get("cut_off"), block.at("cut_off"))
+    return SiteData(code, timezone, address, cut_off) if code is not None else None
+
+
+def _time_of_day(found: Findings, value: Any, path: str) -> dt.time | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and DAILY_TIME.fullmatch(value):
+        return dt.time.fromisoformat(value)
+    found.add(path, "must be a time such as 16:00")
+    return None
 
 
 def _address(found: Findings, value: Any, path: str) -> dict[str, Any]:
@@ -525,8 +541,23 @@ def _hours(found: Findings, value: Any, path: str) -> list[int] | None:
 def options_of(found: Findings, kind: Kind, value: Any, path: str) -> dict[str, Any]:
     """The block `options` against the kind's table. null is "not set" where that is the default."""
     table = {option.name: option for option in kind.options}
-    block = Block(found, value, path, list(table))
-    return {key: _option(found, table[key], below, block.at(key)) for key, below in block.data.items() if key in table}
+    block = Block(found, _present_names(kind, value), path, list(table))
+    made = {key: _option(found, table[key], below, block.at(key)) for key, below in block.data.items() if key in table}
+    for name, chosen in made.items():
+        if (fits := table[name].fits) and chosen:
+            other = made.get(fits[0]) or table[fits[0]].default
+            if chosen not in fits[1].get(other, ()):
+                found.add(block.at(name), f"{chosen} does not go with {fits[0]} {other}: {', '.join(fits[1].get(other, ()))}")
+    return made
+
+
+def _present_names(kind: Kind, value: Any) -> Any:
+    """Options of an earlier release under the names they have now; a name that stands there already goes first."""
+    if not isinstance(value, Mapping):
+        return value
+    renamed = {option.formerly: option.name for option in kind.options if option.formerly}
+    kept = {key: below for key, below in value.items() if key not in renamed}
+    return {renamed[key]: below for key, below in value.items() if key in renamed} | kept
 
 
 def _option(found: Findings, option: Option, value: Any, path: str) -> Any:

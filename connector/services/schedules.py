@@ -115,6 +115,26 @@ def next_due(schedule: Schedule, tz: dt.tzinfo, after: dt.datetime, last: dt.dat
     return min((at for at in (coming, made_up) if at is not None), default=None)
 
 
+def _open_since(schedule: Schedule, tz: dt.tzinfo, now: dt.datetime) -> dt.datetime:
+    """When the window that is open at `now` opened. Days that follow each other without a gap are one window."""
+    whole_days = schedule.hours == ALL_HOURS
+    if whole_days and schedule.weekdays == EVERY_DAY:
+        return dt.datetime.min.replace(tzinfo=dt.UTC)
+    day = now.astimezone(tz).date()
+    while whole_days and (day - dt.timedelta(days=1)).weekday() in schedule.weekdays:
+        day -= dt.timedelta(days=1)
+    return _instant(day, dt.time(schedule.hours[0]), tz)
+
+
+def overdue_s(schedule: Schedule, tz: dt.tzinfo, now: dt.datetime, last: dt.datetime) -> float:
+    """For how many seconds a poll could have been made and was not; 0 if none is due. Closed windows do not count."""
+    due = next_due(schedule, tz, now, last)
+    if due is None or due > now:
+        return 0.0
+    first = next_due(schedule, tz, last, last) or now
+    return max(0.0, (now - max(first, _open_since(schedule, tz, now))).total_seconds())
+
+
 def next_runs(
     schedule: Schedule, tz: dt.tzinfo, count: int, after: dt.datetime, last: dt.datetime | None = None
 ) -> list[dt.datetime]:

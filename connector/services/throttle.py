@@ -132,6 +132,7 @@ class DatabaseThrottle:
                     vendor=self._vendor,
                     remedy="Nothing to do: work goes on by itself when the limit allows it.",
                 )
+            release_connection()
             time.sleep(wait * (1 + random.random() * 0.2))
 
     def rest(self, name: str, seconds: float) -> None:

@@ -78,6 +78,8 @@ class DatabaseTokenCache:
                 return value
             if time.monotonic() > deadline:
                 raise Unavailable("Another process is renewing the token and does not finish.", code="token_wait")
+            # The renewer needs a connection to store the token: waiters must not hold all of the pool.
+            release_connection()
             time.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 1.5, 0.5)
 

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
+from connector import workers
 from connector.models import (
     Exchange,
     FlowState,
@@ -29,7 +30,7 @@ from connector.models import (
     TrackingEvent,
     Transfer,
 )
-from connector.services import audit, clock, keys, vendors, wake
+from connector.services import audit, clock, keys, proofs, vendors, wake
 from connector.services.engine import codec, pauses
 from connector.services.engine.polling import new_transfer
 from connector.services.engine.recorder import ExchangeBuffer
@@ -112,6 +113,8 @@ def track(integration: Integration) -> TrackResult:
             group = list(due(integration)[:GROUP])
             if not group or not _ask(integration, carrier, group, result):
                 break
+        # Last: news go first, and a proof can wait for the next round.
+        proofs.fetch(integration, carrier, until=max(until, time.monotonic() + settings.ENGINE["SLICE_S"] / 4))
     except IntegrationError as error:
         result.error = error.as_dict()
         if isinstance(error, ConfigurationError):
@@ -130,7 +133,9 @@ def _take_turn(integration: Integration, owner: uuid.UUID) -> bool:
     states = FlowState.objects.filter(integration=integration, flow=FLOW)
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=clock.at())
     FlowState.objects.get_or_create(integration=integration, flow=FLOW, defaults={"tenant_id": integration.tenant_id})
-    return bool(states.filter(free).update(lease_owner=owner, lease_until=clock.at(LEASE_S)))
+    return bool(
+        states.filter(free).update(lease_owner=owner, lease_process=workers.process_name(), lease_until=clock.at(LEASE_S))
+    )
 
 
 def _leave(integration: Integration, owner: uuid.UUID, result: TrackResult) -> None:
@@ -210,6 +215,8 @@ def _merge_shipment(
         before = _facts(shipment)
         _recompute(shipment, packages, pairs)
         now = clock.now()
+        if pairs:
+            proofs.want(packages, shipment.integration, now)
         changed = fresh or _facts(shipment) != before
         if changed:
             shipment.last_news_at = now

@@ -38,6 +38,8 @@ def replay(transfer: Transfer, *, actor: str) -> Outcome:
     """
     before = transfer.state
     with transaction.atomic():
+        if before != "in_doubt":
+            _lock_record(transfer)
         if before in ("failed", "waiting", "in_doubt"):
             keep = {"state": "waiting", "attempts": 0} if before == "failed" else {}
             hit = _move(transfer, before, due_at=clock.at(), **keep)
@@ -50,6 +52,14 @@ def replay(transfer: Transfer, *, actor: str) -> Outcome:
             wake.work()
     transfer.refresh_from_db()
     return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
+
+
+def _lock_record(transfer: Transfer) -> None:
+    """Records before transfers that stand still, as cancel and void do: two orders would wait for each other.
+
+    Not where a send may be open: a worker that settles it goes from the send to the record.
+    """
+    SourceRecord.objects.select_for_update().get(pk=transfer.record_id)
 
 
 def _move(transfer: Transfer, before: str, **values: Any) -> int:
@@ -71,6 +81,7 @@ def approve(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
     if before != "needs_approval":
         return Outcome(transfer, before, False, "It does not wait for approval.")
     with transaction.atomic():
+        _lock_record(transfer)
         decision = {**(transfer.decision or {}), "approved": True, "actor": actor, "reason": reason.strip()}
         hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
         if hit:
@@ -195,7 +206,7 @@ def decide_made(transfer: Transfer, *, number: str, actor: str, reason: str) -> 
     before = transfer.state
     with transaction.atomic():
         send = _decidable(transfer, reason)
-        decision = {"made": number, "actor": actor, "reason": reason.strip()}
+        decision = {"made": number, "reference": send.reference, "actor": actor, "reason": reason.strip()}
         EffectSend.objects.filter(pk=send.pk).update(decided_by=actor[:150], decided_reason=reason.strip())
         if not _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision):
             raise NotPossible("It was settled this instant; look again.")
@@ -214,6 +225,7 @@ def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str = "")
     if before != "failed" or transfer.code != "field_conflict":
         raise NotPossible("There is no field conflict to decide here.")
     with transaction.atomic():
+        _lock_record(transfer)
         decision = {"field_conflict": keep, "actor": actor, "reason": reason}
         hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
         if hit:

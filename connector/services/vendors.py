@@ -12,7 +12,7 @@ from requests.auth import AuthBase
 
 from connector.models import Connection, Site
 from connector.models.connections import UnreadableSecret
-from connector.services import clock, keys
+from connector.services import clock, keys, logs
 from connector.services.throttle import DatabaseThrottle, bucket_key
 from connector.services.tokens import DatabaseTokenCache, fingerprint
 from integrations import registry
@@ -115,6 +115,19 @@ def login_of(connection: Connection, vendor: Vendor, credentials: Mapping[str, s
     return fingerprint(host, *named)
 
 
+def credentials_of(connection: Connection) -> dict[str, str]:
+    """Everything that was entered, secret or not. Raises UnreadableSecret."""
+    return {k: v for k, v in {**connection.plain, **connection.secrets()}.items() if v not in (None, "")}
+
+
+def buckets_of(connection: Connection, vendor: Vendor, credentials: Mapping[str, str]) -> dict[str, tuple[str, Limit]]:
+    """The connection's limits by name, each with the row it counts on."""
+    host = urlsplit(next(iter(connection.urls.values()), "")).netloc.lower()
+    login = login_of(connection, vendor, credentials)
+    limits = limits_of(vendor, connection.settings)
+    return {n: (bucket_key(x, host=host, login=login, connection_id=connection.pk), x) for n, x in limits.items()}
+
+
 def context_of(connection: Connection, *, ask_anew: bool = False) -> Context:
     """Everything the vendor's adapter needs. With `ask_anew` a remembered refusal of the login does not count.
 
@@ -122,28 +135,24 @@ def context_of(connection: Connection, *, ask_anew: bool = False) -> Context:
     """
     vendor = registry.get(connection.vendor)
     problem = keys.problem()
+    credentials: dict[str, str] = {}
     try:
-        secrets = connection.secrets()
+        credentials = credentials_of(connection)
     except UnreadableSecret as error:
         problem = problem or str(error)
-        secrets = {}
     if problem:
         raise ConfigurationError(problem, code="unreadable_secret", remedy=keys.REMEDY, vendor=vendor.slug)
-    credentials = {k: v for k, v in {**connection.plain, **secrets}.items() if v not in (None, "")}
     given = connection.settings
     merged = merge(vendor.settings_defaults, given)
     host = urlsplit(next(iter(connection.urls.values()), "")).netloc.lower()
-    login = login_of(connection, vendor, credentials)
-    limits = limits_of(vendor, given)
-    throttle = DatabaseThrottle(
-        {n: (bucket_key(x, host=host, login=login, connection_id=connection.pk), x) for n, x in limits.items()}, vendor.slug
-    )
+    throttle = DatabaseThrottle(buckets_of(connection, vendor, credentials), vendor.slug)
     redactor = Redactor(
         [v for k, v in credentials.items() if k in vendor.secret_keys],
         vendor.redact_keys,
         vendor.bulky_keys,
         identities=[v for k, v in credentials.items() if k not in vendor.secret_keys],
     )
+    logs.know(redactor)
     hosts = frozenset(_origin(u) for u in connection.urls.values() if u)
     timeouts = timeouts_of(vendor, given)
 

@@ -88,21 +88,34 @@ def waiting() -> bool:
 
 
 def take_in() -> int:
-    """Take in up to `GROUP` bodies, oldest first, each in a commit of its own; how many were looked at."""
-    looked = 0
+    """Take in up to `GROUP` bodies, oldest first, each in a commit of its own; how many were looked at.
+
+    What came for a connection that cannot be opened now waits, does not count, and does not stand in the way of others.
+    """
+    seen: list[int] = []
     adapters: dict[int, Any] = {}
-    for pk in list(_received().order_by("received_at", "pk").values_list("pk", flat=True)[:GROUP]):
-        looked += 1
-        try:
-            _take_one(pk, adapters)
-        except IntegrationError as error:
-            logger.warning("webhook delivery %s waits: %s", pk, error.code)
-        except Exception as error:
-            # One body that we fail to read must not hold up the others; it is kept.
-            logger.exception("webhook delivery %s could not be taken in", pk)
-            _received().filter(pk=pk).update(attempts=F("attempts") + 1, result={"error": type(error).__name__})
-            _received().filter(pk=pk, attempts__gte=TRIES).update(state=WebhookDelivery.State.FAILED, ended_at=clock.at())
-    return looked
+    shut: set[int] = set()
+    while len(seen) < GROUP:
+        left = _received().exclude(pk__in=seen).exclude(connection__in=shut).order_by("received_at", "pk")
+        found = list(left.values_list("pk", "connection_id")[: GROUP - len(seen)])
+        if not found:
+            break
+        for pk, connection_id in found:
+            if connection_id in shut:
+                continue
+            try:
+                _take_one(pk, adapters)
+            except IntegrationError as error:
+                logger.warning("webhook deliveries of connection %s wait: %s", connection_id, error.code)
+                shut.add(connection_id)
+                continue
+            except Exception as error:
+                # One body that we fail to read must not hold up the others; it is kept.
+                logger.exception("webhook delivery %s could not be taken in", pk)
+                _received().filter(pk=pk).update(attempts=F("attempts") + 1, result={"error": type(error).__name__})
+                _received().filter(pk=pk, attempts__gte=TRIES).update(state=WebhookDelivery.State.FAILED, ended_at=clock.at())
+            seen.append(pk)
+    return len(seen)
 
 
 def _received() -> Any:

@@ -6,9 +6,14 @@ import json
 from typing import Any
 
 from django import template
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
+from django.contrib.admin.utils import quote
+from django.db.models import Model
+from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
-from connector import permissions
+from connector import permissions, times, words
 from connector.badges import badge
 from connector.models import Installation, Integration, Tenant
 
@@ -18,7 +23,7 @@ register = template.Library()
 @register.simple_tag
 def state_badge(state: str, label: str = "") -> SafeString:
     """A state as word and colour."""
-    return badge(state, label or state.replace("_", " "))
+    return badge(state, label or words.words(state))
 
 
 @register.filter
@@ -30,6 +35,64 @@ def pretty(value: Any) -> str:
         except ValueError:
             return value
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def shown(value: Any) -> str:
+    """A value of a document as people read it: lists by commas, nothing as a dash."""
+    if value in (None, "", [], {}):
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+@register.filter
+def said(act: str) -> str:
+    """What the history calls it, in words."""
+    return words.said(act)
+
+
+@register.filter
+def when(value: Any) -> SafeString | str:
+    """A moment to the minute, in the page's zone, with UTC on hover; "never" where there is none."""
+    return times.moment(value)
+
+
+@register.filter
+def exactly(value: Any) -> SafeString | str:
+    """A moment to the second, in the page's zone, with UTC on hover; "never" where there is none."""
+    return times.moment(value, seconds=True)
+
+
+@register.filter(name="words")
+def in_words(name: Any) -> str:
+    """A name of ours, such as `our_reference`, as people write it."""
+    return words.words(str(name))
+
+
+@register.filter
+def counted(result: Any) -> str:
+    """What a look found, such as `3 new, 1 changed`."""
+    found = result or {}
+    return ", ".join(f"{n} {words.FOUND.get(name, name.replace('_', ' '))}" for name, n in found.items()) or "nothing yet"
+
+
+@register.inclusion_tag("connector/crumbs.html", takes_context=True)
+def crumbs(context: dict[str, Any]) -> dict[str, Any]:
+    """Where the page stands: links to what is above it, and its own title as the heading."""
+    title = str(context.get("title") or "")
+    opts = context.get("opts")
+    shown = context.get("original") or context.get("object")
+    above: list[tuple[str, str]] = []
+    if opts is not None:
+        above.append((capfirst(str(opts.verbose_name_plural)), reverse(admin_urlname(opts, SafeString("changelist")))))
+        if isinstance(shown, Model) and shown.pk and shown._meta.concrete_model is opts.model:
+            above.append((str(shown), reverse(admin_urlname(opts, SafeString("change")), args=[quote(shown.pk)])))
+    path = getattr(context.get("request"), "path", "")
+    while above and (above[-1][0].casefold() == title.casefold() or above[-1][1] == path):
+        above.pop()
+    return {"above": above, "title": title}
 
 
 @register.inclusion_tag("connector/brakes.html", takes_context=True)

@@ -81,6 +81,30 @@ class DocumentLine:
 
 
 @dataclass(frozen=True, slots=True)
+class GoodsLine:
+    """What one line of a document means to customs, in the unit it is sold in; what the ERP does not hold is None or ""."""
+
+    line_id: str
+    part_no: str = ""
+    description: str = ""
+    quantity: Decimal | None = None
+    unit: str = ""
+    unit_price: Decimal | None = None
+    currency: str = ""
+    weight: Decimal | None = None
+    weight_unit: str = ""
+    origin_country: str = ""
+    harmonized_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """The goods of one document, read only when they cross a border."""
+
+    lines: tuple[GoodsLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HandlingUnit:
     """One top-level packed unit as the ERP knows it; what is unknown is None. 0 counts as unknown."""
 
@@ -123,6 +147,7 @@ class Document:
     handling_units: tuple[HandlingUnit, ...] = ()
     header_weight: Decimal | None = None
     header_weight_unit: str = ""
+    delivery_terms: str = ""
     raw: dict[str, object] = field(default_factory=dict, hash=False)
 
 
@@ -157,6 +182,33 @@ class PackageSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Commodity:
+    """One kind of goods as customs wants it. `value` is for all units together, `weight` too."""
+
+    description: str
+    quantity: int
+    unit: str
+    unit_price: Money
+    value: Money
+    weight: Weight
+    origin_country: str
+    harmonized_code: str = ""
+    part_no: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Customs:
+    """What a parcel needs to cross a border. `duties_payer` and `purpose` are words of the product's options."""
+
+    commodities: tuple[Commodity, ...]
+    value: Money
+    purpose: str
+    terms_of_sale: str
+    duties_payer: str
+    duties_account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ShipmentRequest:
     """What a carrier is asked to ship: everything normalised, nothing of the ERP's spelling left.
 
@@ -173,6 +225,7 @@ class ShipmentRequest:
     references: tuple[tuple[str, str], ...] = ()
     options: dict[str, object] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    customs: Customs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +343,57 @@ class WriteResult:
     version: str
     written: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeOrder:
+    """One order that a shipment delivers for, as far as its freight cost is concerned.
+
+    `weight` and `value` are those of what ships, None where the ERP does not hold them (or nobody asked).
+    `cost_center` and `account` are the document's own, empty where it names none or they cannot be read.
+    """
+
+    order: str
+    company_code: str
+    site: str
+    currency: str = ""
+    state: str = ""
+    open: bool = True
+    address_id: str = ""
+    pre_posting: str = ""
+    cost_center: str = ""
+    account: str = ""
+    weight: Decimal | None = None
+    value: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FreightBasis:
+    """The orders among which the freight cost of one document is shared, in the order of its lines."""
+
+    orders: tuple[ChargeOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreightPart:
+    """The share of one order in the freight cost of a document. `charge_type` empty: as the connection says."""
+
+    document_key: str
+    order: str
+    company_code: str
+    site: str
+    cost: Money
+    charge_type: str = ""
+    address_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PostedCharge:
+    """A charge that stands in the ERP. `adopted`: it was found there, and not posted in this attempt."""
+
+    order: str
+    number: str
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

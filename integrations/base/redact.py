@@ -82,7 +82,8 @@ class Redactor:
     """Takes secrets and label bytes out of texts, bodies, headers and URLs of one connection. Thread-safe.
 
     `secrets` are values, `redact_keys` names of JSON or form members (any nesting, any case) and of headers,
-    `bulky_keys` names of JSON members that hold base64. `identities` are public login names: "name:secret" is
+    `bulky_keys` names of JSON members that hold base64, or a list that begins with it.
+    `identities` are public login names: "name:secret" is
     then also known in base64, as HTTP Basic sends it.
     """
 
@@ -107,7 +108,7 @@ class Redactor:
         self._json_key = re.compile(rf'"(?:{names})\\*"\s*:\s*', re.I)
         self._form_key = re.compile(rf"(?:^|(?<=[&?]))({names})=[^&\s\"'<>\\#]*", re.I)
         bulky = "|".join(re.escape(k) for k in sorted(set(bulky_keys)))
-        self._bulky_key = re.compile(rf'"(?:{bulky})"\s*:\s*(?=")', re.I) if bulky else None
+        self._bulky_key = re.compile(rf'"(?:{bulky})"\s*:\s*(?:\[\s*)?(?=")', re.I) if bulky else None
 
     @staticmethod
     def _forms(values: Iterable[str]) -> frozenset[str]:

@@ -9,15 +9,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from integrations.base.records import (
     BoughtShipment,
     Document,
     DocumentHead,
+    FreightBasis,
+    FreightPart,
+    Goods,
+    LabelFile,
     LookUp,
     Pending,
     PingLayer,
+    PostedCharge,
     Problem,
     ShipmentRequest,
     StatusWrite,
@@ -88,6 +94,9 @@ class Erp(Pingable, Protocol):
     def read_documents(self, keys: Sequence[str]) -> dict[str, Document | Problem]:
         """Read documents with lines, handling units and receiver address, batched. One key, one answer."""
 
+    def read_goods(self, keys: Sequence[str]) -> dict[str, Goods | Problem]:
+        """Read what customs wants to know of documents' lines: price, weight, origin. Asked only for parcels that need it."""
+
     def write_tracking(self, key: str, write: WriteBack) -> WriteResult:
         """Compare, then write what differs under the record's version; re-read and retry on a moved version.
 
@@ -105,6 +114,34 @@ class Erp(Pingable, Protocol):
     def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
         """Empty the tracking field if it holds one of ours; otherwise leave it and say so in `skipped`."""
 
+    @property
+    def takes_freight(self) -> bool:
+        """Whether this connection lets freight cost be written to orders."""
+
+    def read_freight_basis(self, keys: Sequence[str]) -> dict[str, FreightBasis | Problem]:
+        """Read the orders that documents deliver for; weights and values only where there is more than one to share."""
+
+    def prepare(self) -> None:
+        """Do what can fail before anything is sent (get a token)."""
+
+    def describe_freight(self, part: FreightPart, reference: str) -> dict[str, object]:
+        """The exact body of the charge, for the frozen intent. Raises Rejected for what cannot be posted."""
+
+    def post_freight(self, body: dict[str, object], part: FreightPart, ticket: SendTicket) -> PostedCharge:
+        """Post the charge once. A proven refusal is Rejected, ConfigurationError or RateLimited; doubt OutcomeUnknown."""
+
+    def parse_freight(self, answer: str, part: FreightPart, *, status: int | None) -> PostedCharge:
+        """Read a stored raw answer again. Raises as `post_freight`."""
+
+    def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
+        """Charges of the order that may be this one; their numbers stand as tracking numbers."""
+
+    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Decimal) -> WriteResult:
+        """Set a posted charge's cost, if it is still `ours`. What stands in the way is named in `skipped`:
+
+        "gone" (no such charge), "invoiced" (it may not be changed any more), "changed" (somebody else set the cost).
+        """
+
 
 class Carrier(Pingable, Protocol):
     @property
@@ -119,6 +156,10 @@ class Carrier(Pingable, Protocol):
 
         Raises Rejected for what can be seen to be impossible without asking the carrier.
         """
+
+    @property
+    def create_call(self) -> str:
+        """Method and URL of `create_shipment`, for dry runs."""
 
     def request_notes(self, request: ShipmentRequest, reference: str) -> tuple[str, ...]:
         """What `describe_request` had to change or leave out, one sentence each. Raises as it does."""
@@ -137,6 +178,9 @@ class Carrier(Pingable, Protocol):
 
     def track(self, queries: Sequence[TrackQuery]) -> dict[str, ParcelNews | Problem]:
         """News of parcels, batched as the carrier allows. A number that is not answered is left out."""
+
+    def proof_of_delivery(self, query: TrackQuery) -> LabelFile | None:
+        """The carrier's document that a parcel was delivered; None where it has none (yet)."""
 
     def push_is_signed(self, raw: bytes, headers: Mapping[str, str]) -> bool:
         """Whether a webhook body comes from the carrier; over the raw bytes, in constant time."""

@@ -11,7 +11,8 @@ Control plane, for tests, the demo and a console (not part of any vendor's API),
     POST /_sim/reset              back to the seed
     POST /_sim/faults             {"fault": "lost_answer", "match": "POST /ship/v1/shipments", "times": 1, ...}
     DELETE /_sim/faults           none
-    GET  /_sim/calls              [{"method", "path", "status", "at"}] and counts per "METHOD path-pattern"
+    GET  /_sim/faults             which are on: [{"fault", "match", "times", "used", "label"}]; a "label" is yours to give
+    GET  /_sim/calls?limit=500    [{"method", "path", "status", "at", "faults"}] and counts per "METHOD path-pattern"
     POST /_sim/<anything else>    the vendor's own (`control` method)
 """
 
@@ -27,12 +28,15 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from integrations.base.console import SimulatorConsole
 
 
 @dataclass(slots=True)
@@ -116,12 +120,16 @@ class Simulator:
     """Base of all simulators. `slug` is the mount point; `now()` is the simulated clock (`clock_offset_s`)."""
 
     slug = ""
+    console = SimulatorConsole()
+    """What a person may do with it in the browser."""
 
     def __init__(self, *, state_file: Path | None = None) -> None:
         self.lock = threading.RLock()
         self.faults: list[Fault] = []
         self.calls: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
+        self.peak = 0
+        self._in_hand = 0
         self.clock_offset_s = 0.0
         self._routes: list[tuple[str, re.Pattern[str], str, Handler]] = []
         self._state_file = state_file
@@ -169,6 +177,11 @@ class Simulator:
             self.faults.append(made)
         return made
 
+    def no_faults(self) -> None:
+        """Behave from now on."""
+        with self.lock:
+            self.faults.clear()
+
     def reset(self) -> None:
         """Back to the seed, no faults, no counted calls."""
         with self.lock:
@@ -177,6 +190,18 @@ class Simulator:
             self.calls.clear()
             self.counts.clear()
             self.save(force=True)
+
+    @contextmanager
+    def in_hand(self) -> Iterator[None]:
+        """One call is being worked on (not yet answered); `peak` keeps the most there were at a time."""
+        with self.lock:
+            self._in_hand += 1
+            self.peak = max(self.peak, self._in_hand)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._in_hand -= 1
 
     # -- serving -------------------------------------------------------------------------------------
 
@@ -192,20 +217,20 @@ class Simulator:
             if fault.fault not in SERVER_FAULTS:
                 request.headers["x-sim-fault"] = fault.fault
         if any(f.fault == "reset" for f in hit):
-            self._count(request, line, 0)
+            self._count(request, line, 0, hit)
             return SimResponse(0), hit
         for fault in hit:
             if fault.fault == "status":
                 told = fault.args
                 answer = SimResponse(told.get("status", 503), told.get("body", b""), dict(told.get("headers", {})))
-                self._count(request, line, answer.status)
+                self._count(request, line, answer.status, hit)
                 return answer, hit
             if fault.fault == "html" and not fault.args.get("after_work"):
                 status = fault.args.get("status", 503)
-                self._count(request, line, status)
+                self._count(request, line, status, hit)
                 return SimResponse(status, "<html><body>Gateway says no</body></html>", {"Content-Type": "text/html"}), hit
         label, answer = self._dispatch(request)
-        self._count(request, label, answer.status)
+        self._count(request, label, answer.status, hit)
         if request.method != "GET":
             self.save()
         return answer, hit
@@ -230,11 +255,12 @@ class Simulator:
                 return label, chosen[0](request, *chosen[1])
             return label, self.wrong_method(request, allowed) if allowed else self.not_found(request)
 
-    def _count(self, request: SimRequest, label: str, status: int) -> None:
+    def _count(self, request: SimRequest, label: str, status: int, hit: Iterable[Fault]) -> None:
         with self.lock:
             self.counts[label] += 1
             at = self.now().isoformat()
-            self.calls.append({"method": request.method, "path": request.raw_path, "status": status, "at": at})
+            faults = [f.fault for f in hit]
+            self.calls.append({"method": request.method, "path": request.raw_path, "status": status, "at": at, "faults": faults})
             del self.calls[:-20000]
 
     def _control(self, request: SimRequest) -> SimResponse:
@@ -244,7 +270,9 @@ class Simulator:
                 case ("GET", "state"):
                     return SimResponse(200, self.state)
                 case ("GET", "calls"):
-                    return SimResponse(200, {"calls": self.calls[-500:], "counts": dict(self.counts)})
+                    limit = request.query.get("limit", "")
+                    kept = min(int(limit), 500) if limit.isdecimal() and int(limit) else 500
+                    return SimResponse(200, {"calls": self.calls[-kept:], "counts": dict(self.counts)})
                 case ("POST", "reset"):
                     self.reset()
                     return SimResponse(200, {"ok": True})
@@ -254,10 +282,13 @@ class Simulator:
                     self.fault(**known, **told)
                     return SimResponse(200, {"ok": True})
                 case ("GET", "faults"):
-                    rows = [{"fault": f.fault, "match": f.match, "times": f.times, "used": f.used} for f in self.faults]
+                    rows = [
+                        {"fault": f.fault, "match": f.match, "times": f.times, "used": f.used, "label": f.args.get("label", "")}
+                        for f in self.faults
+                    ]
                     return SimResponse(200, rows)
                 case ("DELETE", "faults"):
-                    self.faults.clear()
+                    self.no_faults()
                     return SimResponse(200, {"ok": True})
                 case ("POST", "clock"):
                     self.clock_offset_s = float(request.json()["offset_s"])
@@ -307,20 +338,25 @@ class _Door(BaseHTTPRequestHandler):
             remote=self.client_address[0],
             base=f"http://{self.headers.get('Host', 'localhost')}{mount}",
         )
-        try:
-            answer, faults = simulator.handle(request)
-        except Exception as error:  # a fault of the simulator itself must be seen by the test that caused it
-            self.server.errors.append(error)
-            self._write(SimResponse(500, {"simulator_error": repr(error)}))
-            raise
+        with simulator.in_hand():
+            try:
+                answer, faults = simulator.handle(request)
+            except Exception as error:  # a fault of the simulator itself must be seen by the test that caused it
+                self.server.errors.append(error)
+                self._write(SimResponse(500, {"simulator_error": repr(error)}))
+                raise
+            self._linger(faults)
         self._travel(answer, faults)
+
+    def _linger(self, faults: list[Fault]) -> None:
+        for fault in faults:
+            if fault.fault == "delay":
+                self.server.sleep(float(fault.args.get("seconds", 1)))
+        if self.server.latency_s:
+            time.sleep(self.server.latency_s)
 
     def _travel(self, answer: SimResponse, faults: list[Fault]) -> None:
         kinds = {f.fault: f for f in faults}
-        if "delay" in kinds:
-            self.server.sleep(float(kinds["delay"].args.get("seconds", 1)))
-        if self.server.latency_s:
-            time.sleep(self.server.latency_s)
         if "lost_answer" in kinds or "reset" in kinds:
             self._drop()
             return

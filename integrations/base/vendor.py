@@ -81,6 +81,7 @@ class Vendor:
     by key; `check_settings` gets the merged whole and returns what is wrong with it.
     `bulky_keys` are JSON members that hold label bytes: cut out of stored exchanges.
     `redact_keys` are JSON or form members that are secret wherever they appear.
+    `rests_on` names, by country, the holidays on which a carrier does not work where those are not all public ones.
     `services` are a carrier's own service codes, for value maps and "the ship-via itself if it is one".
     """
 
@@ -103,6 +104,7 @@ class Vendor:
     redact_keys: tuple[str, ...] = ()
     credential_identity: tuple[str, ...] = ("client_id",)
     services: frozenset[str] = frozenset()
+    rests_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
     docs: str = ""
     setup_help: str = ""
 

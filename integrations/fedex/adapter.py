@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from integrations.base.context import Context
 from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from integrations.base.http import Answer
-from integrations.base.records import BoughtShipment, LookUp, Pending, PingLayer, Problem, ShipmentRequest, VoidResult
+from integrations.base.records import BoughtShipment, LabelFile, LookUp, Pending, PingLayer, Problem, ShipmentRequest, VoidResult
 from integrations.base.roles import LookUpQuery, SendTicket
 from integrations.base.tracking import ParcelNews, TrackQuery
 from integrations.fedex import codes, mapping, tracking
-from integrations.fedex.client import FedexClient, problem
+from integrations.fedex.client import CREATE_PATH, FedexClient, problem
 
 LOOK_UP_DAYS = 30
 """Track takes no longer span (sheet 12)."""
@@ -51,6 +51,11 @@ class Fedex:
     def describe_request(self, request: ShipmentRequest, reference: str) -> dict[str, object]:
         """The exact create body (sheet 5), plain JSON. Raises Rejected for what FedEx is bound to refuse."""
         return mapping.build_shipment(request, reference, self.account).body
+
+    @property
+    def create_call(self) -> str:
+        """Method and URL of a create (sheet 5)."""
+        return f"POST {self._context.urls['base'].rstrip('/')}{CREATE_PATH}"
 
     def request_notes(self, request: ShipmentRequest, reference: str) -> tuple[str, ...]:
         """What `describe_request` changed or left out, one sentence each, for the timeline. Raises as it does."""
@@ -199,6 +204,21 @@ class Fedex:
             for number, told in news.items():
                 found[number] = told if isinstance(told, ParcelNews) else Problem(_untracked(number, *told))
         return found
+
+    def proof_of_delivery(self, query: TrackQuery) -> LabelFile | None:
+        """The signature proof of delivery as PDF (sheet 13); None where FedEx has none (yet), or sends something else.
+
+        Raises ConfigurationError, RateLimited, Unavailable or Rejected where Track gave no answer to the question.
+        """
+        answer = self._client.track_documents(tracking.build_proof(query.tracking_number, query.ship_date, self.account))
+        payload = mapping.parse_json(answer.text)
+        data = tracking.read_proof(payload) if 200 <= answer.status < 300 else None
+        if data is not None and data.startswith(b"%PDF"):
+            return LabelFile("application/pdf", data)
+        errors = mapping.read_errors(payload) if isinstance(payload, dict) else []
+        if 200 <= answer.status < 300 or any(code in tracking.NO_PROOF for code, _ in errors):
+            return None
+        raise self._client.problem(answer, "proof of delivery", "Track")
 
     def push_is_signed(self, raw: bytes, headers: Mapping[str, str]) -> bool:
         """Whether a webhook body carries the signature of one of our security tokens (sheet 16).

@@ -34,6 +34,7 @@ WINDOW_S: Final = 10.0
 PROVEN_REFUSALS: Final = frozenset({400, 401, 403, 404, 415, 422, 429})
 """Statuses that prove that a create made nothing (sheet 17.2)."""
 TRANSACTION_ID_CHARS: Final = 40
+CREATE_PATH: Final = "/ship/v1/shipments"
 
 _SEVERITY = (Reaction.BROKEN, Reaction.LOGIN, Reaction.FORBIDDEN, Reaction.CONFIGURATION, Reaction.REJECTED)
 
@@ -135,7 +136,7 @@ class FedexClient:
 
     def create_shipment(self, body: dict[str, object], ticket: SendTicket) -> Answer:
         """Send a purchase, once (sheet 5). Transport trouble after the first byte raises OutcomeUnknown."""
-        return self._ship("POST", "/ship/v1/shipments", "create shipment", body, reference=ticket.reference, once=ticket)
+        return self._ship("POST", CREATE_PATH, "create shipment", body, reference=ticket.reference, once=ticket)
 
     def shipment_results(self, account: str, job: str) -> Answer:
         """Ask for the result of an accepted job (sheet 7)."""

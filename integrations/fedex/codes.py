@@ -80,6 +80,24 @@ POSTAL_COUNTRIES: Final = _words(
 )
 """Countries where FedEx wants a postal code (reference-enums.json, postalAwareCountryPatterns; PR has US codes)."""
 
+QUANTITY_UNITS: Final = _words("AR CM CFT M3 DOZ DPR EA LFT G GR KG LNM LTR M MG ML NO OZ PR PCS LB SFT M2 SYD YD")
+"""Units in which customs is told a quantity (reference-enums.json, quantityUnits)."""
+
+UNIT_WORDS: Final = {
+    **dict.fromkeys(("PC", "PIECE", "PIECES", "ST", "STK", "STCK"), "PCS"),
+    **dict.fromkeys(("EACH", "UNIT", "UNITS"), "EA"),
+    **dict.fromkeys(("DZ", "DOZEN"), "DOZ"),
+    **dict.fromkeys(("PAIR", "PAIRS", "PRS"), "PR"),
+    **dict.fromkeys(("METER", "METRE", "METERS", "METRES", "MTR"), "M"),
+    **dict.fromkeys(("KGS", "KILOGRAM", "KILOGRAMS"), "KG"),
+    **dict.fromkeys(("LBS", "POUND", "POUNDS"), "LB"),
+    **dict.fromkeys(("L", "LITER", "LITRE", "LITERS", "LITRES"), "LTR"),
+    **dict.fromkeys(("GRAM", "GRAMS"), "G"),
+}
+"""What ERPs write -> FedEx's unit, where there can be no doubt. Others go through the value map."""
+
+PURPOSES: Final = frozenset({"SOLD", "GIFT", "SAMPLE", "NOT_SOLD", "PERSONAL_EFFECTS", "REPAIR_AND_RETURN"})
+
 STATE_COUNTRIES: Final = frozenset({"US", "CA", "PR"})
 """Countries where FedEx wants a state or province (sheet 5.3)."""
 

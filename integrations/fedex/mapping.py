@@ -13,7 +13,9 @@ Options understood in `ShipmentRequest.options` (all optional):
     signature        a signatureOptionType
     saturday_delivery  true
     smart_post       {"hub_id": "...", "indicia": "PARCEL_SELECT"}, needed for SMART_POST
-    customs          a customsClearanceDetail as FedEx wants it (sheet 5.9), needed when the countries differ
+    sub_packaging_type  BOX (default): told into Canada, and from Canada or Mexico into the US
+
+What crosses a border needs `ShipmentRequest.customs`.
 """
 
 from __future__ import annotations
@@ -32,11 +34,14 @@ from typing import Any, Final
 from anyascii import anyascii
 
 from integrations.base.context import Token
+from integrations.base.countries import needs_customs
 from integrations.base.errors import Rejected
 from integrations.base.records import (
     Address,
     BoughtPackage,
     BoughtShipment,
+    Commodity,
+    Customs,
     Dimensions,
     FoundShipment,
     LabelFile,
@@ -61,6 +66,8 @@ POSTAL_CHARS: Final = 10
 REFERENCE_CHARS: Final = 30
 DIMENSION_MAX: Final = 999
 PACKAGE_ROWS: Final = 30
+COMMODITIES: Final = 999
+DESCRIPTION_CHARS: Final = 450
 
 KG_PER_LB: Final = Decimal("0.45359237")
 CM_PER_IN: Final = Decimal("2.54")
@@ -131,8 +138,9 @@ def build_shipment(request: ShipmentRequest, reference: str, account: str) -> Bu
     if service == "SMART_POST":
         shipment["smartPostInfoDetail"] = _smart_post(options)
     if request.sender.country.strip().upper() != request.recipient.country.strip().upper():
-        shipment["customsClearanceDetail"] = _customs(request, notes)
         shipment["totalWeight"] = _number(_total_weight(request.packages))
+    if needs_customs(request.sender.country, request.recipient.country):
+        shipment["customsClearanceDetail"] = _customs(request, notes)
     return Built(
         {"labelResponseOptions": "LABEL", "accountNumber": {"value": account}, "requestedShipment": shipment},
         tuple(dict.fromkeys(notes)),
@@ -210,31 +218,79 @@ def _smart_post(options: Mapping[str, object]) -> Body:
 
 
 def _customs(request: ShipmentRequest, notes: list[str]) -> Body:
-    detail = _sendable(request.options.get("customs"))
-    if not isinstance(detail, dict) or not detail:
+    """customsClearanceDetail (sheet 5.9). Raises Rejected for what is missing or has no form that FedEx takes."""
+    customs = request.customs
+    if customs is None or not customs.commodities:
         raise _refused(
-            f"The parcel leaves {request.sender.country} for {request.recipient.country}: that needs customs data, "
-            "which this flow does not send yet.",
-            "international_not_supported",
+            f"The parcel leaves {request.sender.country} for {request.recipient.country}: that needs customs data.",
+            "customs_missing",
             "recipient.country",
-            "Ship this one with FedEx's own tools and enter the tracking number in the ERP.",
+            "Check that the document's lines can be read in the ERP, then replay.",
         )
-    invoice = detail.get("commercialInvoice")
-    numbers = _joined(_values((*request.references,), "invoice"), "INVOICE_NUMBER", notes)
-    if isinstance(invoice, dict) and numbers and "customerReferences" not in invoice:
+    if len(customs.commodities) > COMMODITIES:
+        raise _refused(f"FedEx takes at most {COMMODITIES} commodities in one shipment.", "too_many_commodities", "lines")
+    invoice: Body = {
+        "shipmentPurpose": _choice({"shipment_purpose": customs.purpose}, "shipment_purpose", "SOLD", codes.PURPOSES),
+        "termsOfSale": customs.terms_of_sale,
+    }
+    if numbers := _joined(_values(request.references, "invoice"), "INVOICE_NUMBER", notes):
         # The invoice that FedEx prints takes its number from here, not from the package (sheet 5.7).
         invoice["customerReferences"] = [{"customerReferenceType": "INVOICE_NUMBER", "value": numbers}]
-    return detail
+    return {
+        "commercialInvoice": invoice,
+        "commodities": [_commodity(c, request, notes) for c in customs.commodities],
+        "dutiesPayment": _duties(customs),
+        "isDocumentOnly": False,
+        "totalCustomsValue": _money(customs.value),
+    }
 
 
-def _sendable(value: object) -> Any:
-    """A copy without empty strings and elements (sheet 1), with Decimals as plain JSON numbers."""
-    if isinstance(value, Mapping):
-        cleaned = {str(k): _sendable(v) for k, v in value.items()}
-        return {k: v for k, v in cleaned.items() if v not in (None, "", {}, [])}
-    if isinstance(value, list | tuple):
-        return [v for v in map(_sendable, value) if v not in (None, "", {}, [])]
-    return _number(value) if isinstance(value, Decimal) else value
+def _duties(customs: Customs) -> Body:
+    kind = _choice({"duties_payment_type": customs.duties_payer}, "duties_payment_type", "SENDER", codes.PAYMENT_TYPES)
+    account = customs.duties_account.strip()
+    if kind == "THIRD_PARTY" and not account:
+        raise _refused("Duties paid by a third party need its account.", "payment_account_missing", "duties_account")
+    if kind == "SENDER" or not account:
+        return {"paymentType": kind}
+    return {"paymentType": kind, "payor": {"responsibleParty": {"accountNumber": {"value": account}}}}
+
+
+def _commodity(commodity: Commodity, request: ShipmentRequest, notes: list[str]) -> Body:
+    """One commodity; its weight in the unit of the packages, because FedEx refuses a mixture (sheet 5.9)."""
+    description = _plain(commodity.description, "Description", notes)
+    if len(description) > DESCRIPTION_CHARS:
+        notes.append(f'Description "{description[:40]}..." is cut to {DESCRIPTION_CHARS} characters for customs.')
+        description = textwrap.wrap(description, DESCRIPTION_CHARS)[0]
+    unit = commodity.unit.strip().upper().rstrip(".")
+    unit = codes.UNIT_WORDS.get(unit, unit)
+    if unit not in codes.QUANTITY_UNITS:
+        raise _refused(
+            f"“{commodity.unit}” is no unit that customs is told a quantity in.",
+            "quantity_unit_unknown",
+            "unit",
+            f"Map it in the integration's value map “unit” to one of {', '.join(sorted(codes.QUANTITY_UNITS))}; then replay.",
+        )
+    metric = _metric(request)
+    weight = _convert_weight(commodity.weight, metric=metric).quantize(Decimal("0.01"), rounding=ROUND_CEILING)
+    body: Body = {
+        "description": description,
+        "countryOfManufacture": commodity.origin_country,
+        "quantity": commodity.quantity,
+        "quantityUnits": unit,
+        "weight": {"units": "KG" if metric else "LB", "value": _number(weight)},
+        "unitPrice": _money(commodity.unit_price),
+        "customsValue": _money(commodity.value),
+    }
+    if code := ascii_text(commodity.harmonized_code):
+        body["harmonizedCode"] = code
+    if part := _plain(commodity.part_no, "Part number", notes):
+        body["partNumber"] = part
+    return body
+
+
+def _money(money: Money) -> Body:
+    """An amount as money fields want it: two decimals, and FedEx's own code for some currencies (sheet 1, 19.3)."""
+    return {"amount": _number(money.amount), "currency": codes.fedex_currency(money.currency)}
 
 
 def _number(value: Decimal) -> int | float:
@@ -386,7 +442,10 @@ def _postal_code(address: Address, country: str, who: str) -> str:
 
 
 def _packages(request: ShipmentRequest, reference: str, notes: list[str]) -> list[Body]:
-    metric = request.packages[0].weight.unit in (WeightUnit.KG, WeightUnit.G)
+    metric = _metric(request)
+    lane = (request.sender.country.strip().upper(), request.recipient.country.strip().upper())
+    # Sheet 5.6: into Canada, and into the US from Canada and Mexico.
+    named = lane[0] != lane[1] and (lane[1] == "CA" or lane in (("CA", "US"), ("MX", "US")))
     signature = request.options.get("signature")
     rows: list[Body] = []
     for sequence, package in enumerate(request.packages, start=1):
@@ -397,6 +456,8 @@ def _packages(request: ShipmentRequest, reference: str, notes: list[str]) -> lis
             "weight": {"units": "KG" if metric else "LB", "value": _number(package_weight(package, metric=metric))},
             "customerReferences": _references(request, package, reference, notes),
         }
+        if named:
+            row["subPackagingType"] = str(request.options.get("sub_packaging_type") or "BOX")
         if package.dimensions:
             row["dimensions"] = _dimensions(package.dimensions, package.package_id, metric=metric)
         if signature:
@@ -404,6 +465,11 @@ def _packages(request: ShipmentRequest, reference: str, notes: list[str]) -> lis
             row["packageSpecialServices"] = {"specialServiceTypes": ["SIGNATURE_OPTION"], "signatureOptionType": chosen}
         rows.append(row)
     return rows
+
+
+def _metric(request: ShipmentRequest) -> bool:
+    """One system of units per shipment: the first package's."""
+    return request.packages[0].weight.unit in (WeightUnit.KG, WeightUnit.G)
 
 
 def package_weight(package: PackageSpec, *, metric: bool) -> Decimal:

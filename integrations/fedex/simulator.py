@@ -23,6 +23,7 @@ no_tracking_number.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import re
 import secrets
@@ -37,6 +38,7 @@ from integrations.fedex import simulator_rating as rating
 from integrations.fedex import simulator_tracking as tracking
 from integrations.fedex.simulator_answers import alert, label, link_key, row_of, shipment_json
 from integrations.fedex.simulator_checks import as_dict, as_list, as_text, error
+from integrations.fedex.simulator_console import CONSOLE
 from integrations.fedex.simulator_door import OPTIONS, PROJECTS, Door
 
 _FIRST_SERIAL = 79_460_000_001
@@ -76,6 +78,7 @@ class FedexSimulator(Door):
     """See the module. Everything it knows is in `state`, which is JSON-able and may be kept in a file."""
 
     slug = "fedex"
+    console = CONSOLE
 
     # -- seed, routes, control ---------------------------------------------------------------------------
 
@@ -104,6 +107,7 @@ class FedexSimulator(Door):
         self.route("POST", "/ship/v1/shipments/packages/validate", self._validate)
         self.route("POST", "/rate/v1/rates/quotes", self._quote)
         self.route("POST", "/track/v1/trackingnumbers", self._track_numbers)
+        self.route("POST", "/track/v1/trackingdocuments", self._track_documents)
         self.route("POST", "/track/v1/referencenumbers", self._track_reference)
         self.route("GET", "/document/v1/cache/retrieve/([^/]+)", self._document)
 
@@ -230,7 +234,7 @@ class FedexSimulator(Door):
             self.state["counts"]["refused"] += 1
             return self._refuse(request, 400, *errors)
         facts = self._book(body)
-        if len(facts["numbers"]) > 40:
+        if len(facts["numbers"]) > self._option("async_above"):
             job = str(uuid.uuid4())
             self.state["jobs"][job] = facts["master"]
             return self._ok(request, {"jobId": job, "alerts": []})
@@ -280,6 +284,7 @@ class FedexSimulator(Door):
             # Who does not pay is not told the price (sheet 6: common for bill-to RECIPIENT and THIRD_PARTY).
             "rated": shipment["shippingChargesPayment"]["paymentType"] == "SENDER" and asked_rates != ["NONE"],
             "list_rates": "LIST" in asked_rates,
+            "customs": shipment.get("customsClearanceDetail"),
             "invoice": "COMMERCIAL_INVOICE" in as_list(documents.get("shippingDocumentTypes")),
             "rows": rows,
             "row_of": row_of_piece,
@@ -452,6 +457,32 @@ class FedexSimulator(Door):
             return tracking.not_found(number, "TRACKING.TRACKINGNUMBER.NOTFOUND", "This tracking number cannot be found.")
         result = tracking.track_result(number, facts, package, detailed=detailed, names=self._option("names"))
         return {"trackingNumber": number, "trackResults": [result]}
+
+    def _track_documents(self, request: SimRequest) -> SimResponse:
+        """Sheet 13: the signature proof of delivery of one delivered parcel of the caller's account, as PDF."""
+        body = self._body(request)
+        if body is None:
+            return self._not_json(request)
+        detail = as_dict(body.get("trackDocumentDetail"))
+        asked = [as_dict(row) for row in as_list(body.get("trackDocumentSpecification"))]
+        if not 0 < len(asked) <= 30 or detail.get("documentType") != "SIGNATURE_PROOF_OF_DELIVERY":
+            return self._refuse(request, 400, error("TRACKINGDOCUMENT.DOCUMENTTYPE.INVALID", "Say which document."))
+        made = []
+        for row in asked:
+            number = as_text(as_dict(row.get("trackingNumberInfo")).get("trackingNumber"))
+            package = self.state["packages"].get(number)
+            if package is None or self._account_check(request)(as_text(row.get("accountNumber"))):
+                return self._refuse(
+                    request, 400, error("TRACKING.TRACKINGNUMBER.NOTFOUND", "This tracking number cannot be found.")
+                )
+            if not any(scan["event"] == "DL" for scan in package["scans"]):
+                return self._refuse(
+                    request, 400, error("TRACKINGDOCUMENT.DOCUMENT.UNAVAILABLE", "This document is not available.")
+                )
+            made.append(base64.b64encode(tracking.proof_pdf(number, package)).decode())
+        told = {"documentType": "SIGNATURE_PROOF_OF_DELIVERY", "documentFormat": "PDF", "alerts": []}
+        names = "document" if self._option("names") == "schema" else "documents"
+        return self._ok(request, told | {"localization": {"languageCode": "en", "localeCode": "US"}, names: made})
 
     def _track_reference(self, request: SimRequest) -> SimResponse:
         """Sheet 12. Absence is an answer 200 that echoes the reference; young shipments are absent too."""

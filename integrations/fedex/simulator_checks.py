@@ -63,6 +63,9 @@ _THERMAL = words(
 _STOCKS = {"PDF": _LASER, "PNG": _LASER, "ZPLII": _THERMAL, "EPL2": _THERMAL}
 # Sheet 19.3: ISO codes that are no good in a money field.
 _NOT_IN_MONEY = words("GBP CHF JPY MXN SGD KRW TWD AED ARS CLP DOP JMD KWD KYD XCD")
+# reference-enums.json, quantityUnits.
+_QUANTITY_UNITS = words("AR CM CFT M3 DOZ DPR EA LFT G GR KG LNM LTR M MG ML NO OZ PR PCS LB SFT M2 SYD YD")
+_PURPOSES = ("SOLD", "GIFT", "SAMPLE", "NOT_SOLD", "PERSONAL_EFFECTS", "REPAIR_AND_RETURN")
 _REFERENCES = {
     "CUSTOMER_REFERENCE": 40,
     "INVOICE_NUMBER": 30,
@@ -398,16 +401,17 @@ def _customs_errors(shipment: dict[str, Any], origin: str, destination: str) -> 
     if not commodities:
         return [error("CUSTOMSCLEARANCEDETAIL.COMMODITIES.REQUIRED", "Commodities are needed across borders.")]  # guess
     found: list[dict[str, Any]] = []
+    if len(commodities) > 999:
+        found.append(error("COMMODITIES.LIMIT.EXCEEDED", "At most 999 commodities are taken."))  # guess
     value = Decimal(0)
     for commodity in commodities:
-        if not as_text(commodity.get("description")) or len(as_text(commodity.get("description"))) > 450:
-            found.append(
-                error("COMMODITY.DESCRIPTION.INVALID", "A commodity needs a description of up to 450 characters.")
-            )  # guess
-        for money in ("unitPrice", "customsValue"):
-            if money in commodity:
-                found += _money_errors(as_dict(commodity[money]))
+        found += _commodity_errors(commodity)
         value += as_number(as_dict(commodity.get("customsValue")).get("amount")) or Decimal(0)
+    found += _invoice_errors(as_dict(customs.get("commercialInvoice")))
+    if "dutiesPayment" in customs:
+        found += _duties_errors(as_dict(customs["dutiesPayment"]))
+    if not isinstance(customs.get("isDocumentOnly", False), bool):
+        found.append(error("CUSTOMSCLEARANCEDETAIL.DOCUMENTONLY.INVALID", "isDocumentOnly is true or false."))  # guess
     weights = {
         as_text(as_dict(part.get("weight")).get("units")) for part in [*commodities, *rows_of(shipment)] if "weight" in part
     }
@@ -420,6 +424,63 @@ def _customs_errors(shipment: dict[str, Any], origin: str, destination: str) -> 
     if declared is not None and declared > value:
         found.append(error("CUSTOMVALUE.GREATER.THAN.DECLAREDVALUE", "Declared value and customs value contradict each other."))
     return found
+
+
+def _commodity_errors(commodity: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sheet 5.9; the country of manufacture is demanded across borders by the official description."""
+    found: list[dict[str, Any]] = []
+
+    def wrong(code: str, message: str) -> None:
+        found.append(error(f"COMMODITY.{code}.INVALID", message))  # guess, as all codes here
+
+    if not as_text(commodity.get("description")) or len(as_text(commodity.get("description"))) > 450:
+        wrong("DESCRIPTION", "A commodity needs a description of up to 450 characters.")
+    if not re.fullmatch(r"[A-Z]{2}", as_text(commodity.get("countryOfManufacture"))):
+        wrong("COUNTRYOFMANUFACTURE", "The country of manufacture is missing or no country code.")
+    for name, most in (("quantity", None), ("numberOfPieces", 9999)):
+        count = commodity.get(name, 1)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1 or (most and count > most):
+            wrong(name.upper(), f"{name} is a whole number above 0.")
+    if "quantityUnits" in commodity and as_text(commodity["quantityUnits"]) not in _QUANTITY_UNITS:
+        wrong("QUANTITYUNITS", "The unit of the quantity is not known.")
+    if "purpose" in commodity and commodity["purpose"] not in ("BUSINESS", "CONSUMER"):
+        wrong("PURPOSE", "The purpose is BUSINESS or CONSUMER.")
+    if "weight" in commodity:
+        weight = as_dict(commodity["weight"])
+        number = as_number(weight.get("value"))
+        if number is None or number < 0 or weight.get("units") not in ("LB", "KG"):
+            wrong("WEIGHT", "The weight of a commodity is missing or invalid.")
+    for money in ("unitPrice", "customsValue"):
+        if money in commodity:
+            found += _money_errors(as_dict(commodity[money]))
+    return found
+
+
+def _invoice_errors(invoice: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sheet 5.9: required by the schema and omitted in examples, so its absence is let pass."""
+    found: list[dict[str, Any]] = []
+    if "shipmentPurpose" in invoice and invoice["shipmentPurpose"] not in _PURPOSES:
+        found.append(error("COMMERCIALINVOICE.PURPOSE.INVALID", "The purpose of the shipment is not known."))  # guess
+    terms = invoice.get("termsOfSale", "FCA")
+    if not as_text(terms) or len(terms) > 3:
+        found.append(error("COMMERCIALINVOICE.TERMSOFSALE.INVALID", "The terms of sale have at most 3 characters."))  # guess
+    if len(as_text(invoice.get("declarationStatement"))) > 554:
+        found.append(error("COMMERCIALINVOICE.DECLARATION.INVALID", "The statement has at most 554 characters."))  # guess
+    return found + _reference_errors(as_list(invoice.get("customerReferences")), True, "refuse")
+
+
+def _duties_errors(payment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sheet 5.9: the payor may be left out; nobody but a third party is known without one."""
+    kind = as_text(payment.get("paymentType"))
+    party = as_dict(as_dict(payment.get("payor")).get("responsibleParty"))
+    payor = as_text(as_dict(party.get("accountNumber")).get("value"))
+    if kind not in ("SENDER", "RECIPIENT", "THIRD_PARTY", "COLLECT"):
+        return [error("DUTIESPAYMENT.PAYMENTTYPE.INVALID", "The payment type of duties is missing or invalid.")]  # guess
+    if (payor or kind == "THIRD_PARTY") and not re.fullmatch(r"\d{9}", payor):
+        return [
+            error("ACCOUNTNUMBER.REGISTRATION.REQUIRED", "The duties payor's account number has to be valid and 9 digits long.")
+        ]
+    return []
 
 
 def _date_errors(shipment: dict[str, Any], key: str, today: dt.date, *, past_is_error: bool) -> list[dict[str, Any]]:

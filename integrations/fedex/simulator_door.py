@@ -25,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     "track_daily_limit": 100_000,  # Track calls per project and UTC day
     "track_visible_after_s": 0,  # age below which a number is NOTFOUND
     "references_visible_after_s": 0,  # age below which a reference is NOTFOUND
+    "async_above": 40,  # packages in one shipment above which the answer is a job (sheet 5.8)
     "async_ready_after_s": 2,  # age at which the results of a job can be had
     "names": "recorded",  # member names of real replies, or "schema"
     "timezone": "UTC",  # the shippers' calendar: what "today" and "future" mean

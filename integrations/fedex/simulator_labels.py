@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 # Bar and space widths (in modules) of the Code 128 symbols 0..105, then the stop symbol. ISO/IEC 15417.
@@ -98,19 +98,31 @@ def _pdf_head() -> tuple[bytes, bytes]:
 _PDF_HEAD, _PDF_TABLE = _pdf_head()
 
 
-def _pdf(facts: LabelFacts) -> bytes:
+def text_pdf(lines: Sequence[str]) -> bytes:
+    """A page of plain lines: a document that is no label."""
+    return _pdf_file(_pdf_text([(12, line) for line in lines]))
+
+
+def _pdf_text(lines: Iterable[tuple[int, str]]) -> list[str]:
     parts = ["1 w 6 6 276 420 re S BT"]
     y = 418
-    for size, text in _lines(facts):
+    for size, text in lines:
         y -= size + 4
         safe = text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
         parts.append(f"/F1 {size} Tf 1 0 0 1 14 {y} Tm ({safe}) Tj")
-    parts.append("ET")
+    return [*parts, "ET"]
+
+
+def _pdf(facts: LabelFacts) -> bytes:
+    parts = _pdf_text(_lines(facts))
     bars = code128(facts.tracking_number)
     modules = bars[-1][0] + bars[-1][1]
     scale = 256 / modules
     parts += [f"{16 + start * scale:.2f} 20 {width * scale:.2f} 72 re" for start, width in bars]
-    parts.append("f")
+    return _pdf_file([*parts, "f"])
+
+
+def _pdf_file(parts: Sequence[str]) -> bytes:
     content = "\n".join(parts).encode("cp1252", "replace")
     body = _PDF_HEAD + b"5 0 obj<</Length %d>>stream\n%b\nendstream endobj\n" % (len(content), content)
     tail = b"xref\n0 6\n%btrailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (_PDF_TABLE, len(body))

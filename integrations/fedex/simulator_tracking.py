@@ -7,6 +7,7 @@ from typing import Any
 
 from integrations.fedex.simulator_answers import row_of
 from integrations.fedex.simulator_checks import as_date, as_text, error, words
+from integrations.fedex.simulator_labels import text_pdf
 from integrations.fedex.simulator_rating import SERVICES, transit
 
 # Ship's names of references and what Track calls them (sheet 5.7).
@@ -52,6 +53,13 @@ def not_found(asked: str, code: str, message: str) -> dict[str, Any]:
     """One `completeTrackResults` entry that failed; `asked` stands where a tracking number would (sheet 12)."""
     info = {"trackingNumber": asked, "trackingNumberUniqueId": "", "carrierCode": ""}
     return {"trackingNumber": asked, "trackResults": [{"trackingNumberInfo": info, "error": error(code, message)}]}
+
+
+def proof_pdf(number: str, package: dict[str, Any]) -> bytes:
+    """A small proof of delivery: the number, when, and who signed (sheet 13)."""
+    done = [scan for scan in package["scans"] if scan["event"] == "DL"][-1]
+    lines = ("Proof of delivery", number, str(done["at"]), f"Signed for by: {done.get('received_by', '')}")
+    return text_pdf(lines)
 
 
 def track_result(number: str, facts: dict[str, Any], package: dict[str, Any], *, detailed: bool, names: str) -> dict[str, Any]:

@@ -40,6 +40,12 @@ VENDOR = Vendor(
     roles=frozenset({Role.CARRIER}),
     adapter="integrations.fedex.adapter.Fedex",
     services=SERVICE_TYPES,
+    # On the other federal holidays FedEx collects and delivers.
+    rests_on={
+        "US": frozenset(
+            ("New Year's Day", "Memorial Day", "Independence Day", "Labor Day", "Thanksgiving Day", "Christmas Day"),
+        )
+    },
     simulator="integrations.fedex.simulator.FedexSimulator",
     credentials=(
         Credential("client_id", "API key", help="Of the project with Ship and Rate."),
@@ -67,7 +73,7 @@ VENDOR = Vendor(
     max_parallel=8,
     settings_defaults={"locale": "en_US"},
     check_settings=check_settings,
-    bulky_keys=("encodedLabel", "image"),
+    bulky_keys=("encodedLabel", "image", "documents", "document"),
     redact_keys=("client_secret", "access_token", "child_secret", "child_Key"),
     docs="https://developer.fedex.com/api/en-us/catalog.html",
     setup_help=SETUP_HELP,

@@ -6,10 +6,11 @@ Rules and their order are those of the interface page ("Defaults of the ship flo
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from functools import cache
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Any
 
 import jmespath
@@ -18,20 +19,26 @@ from jmespath.exceptions import JMESPathError
 from connector.services import audit
 from connector.services.engine import codec
 from connector.services.engine.signals import Skipped
+from integrations.base.countries import needs_customs
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.records import (
     Address,
+    Commodity,
+    Customs,
     Dimensions,
     Document,
+    Goods,
+    GoodsLine,
     HandlingUnit,
     LengthUnit,
+    Money,
     PackageSpec,
     ShipmentRequest,
     Weight,
     WeightUnit,
 )
 from integrations.flows.addresses import country_code, subdivision_code
-from integrations.flows.table import Kind, Slot
+from integrations.flows.table import INCOTERMS, Kind, Slot
 
 WEIGHT_UNITS = {
     "kg": WeightUnit.KG, "kgs": WeightUnit.KG, "kilogram": WeightUnit.KG, "kilograms": WeightUnit.KG,
@@ -102,7 +109,7 @@ class Slots:
         return "" if value is None else str(value).strip()
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _compiled(expression: str) -> Any:
     return jmespath.compile(expression)
 
@@ -141,21 +148,39 @@ def check_ours(context: ShipContext, slots: Slots) -> None:
             "not_ours",
             "Map the ship-via in the integration's value map “service”, or enter the forwarder in the ERP.",
         )
-    table = context.value_maps.get("carrier", {})
-    carrier = _mapped(table, forwarder)
-    if not carrier and "carrier" not in context.value_maps:
-        prefixes = CARRIER_PREFIXES.get(context.carrier, ())
-        carrier = context.carrier if forwarder.upper().startswith(prefixes) else ""
-    if carrier.casefold() != context.carrier:
+    if _carrier(context, forwarder).casefold() != context.carrier:
         raise Skipped(
             f"For another carrier: {forwarder}.", "other_carrier", "If it is ours, map the forwarder in the value map “carrier”."
         )
 
 
+def _carrier(context: ShipContext, forwarder: str) -> str:
+    carrier = _mapped(context.value_maps.get("carrier", {}), forwarder)
+    if not carrier and "carrier" not in context.value_maps:
+        prefixes = CARRIER_PREFIXES.get(context.carrier, ())
+        carrier = context.carrier if forwarder.upper().startswith(prefixes) else ""
+    return carrier
+
+
 def _service(context: ShipContext, slots: Slots) -> str:
     ship_via = slots.text("service")
-    mapped = _mapped(context.value_maps.get("service", {}), ship_via) if ship_via else ""
-    return mapped or (ship_via if ship_via in context.services else "")
+    found = _mapped(context.value_maps.get("service", {}), ship_via) if ship_via else ""
+    return found or (ship_via if ship_via in context.services else "")
+
+
+def mapped(context: ShipContext, slots: Slots, slot: Slot) -> str:
+    """What a slot's value map makes of its value, with the rule that holds where the map has no entry; "" for nothing."""
+    if slot.value_map == "carrier":
+        forwarder = slots.text(slot.name)
+        return _carrier(context, forwarder) if forwarder else ""
+    if slot.value_map == "service":
+        return _service(context, slots)
+    value = slots.text(slot.name)
+    found = _mapped(context.value_maps.get(slot.value_map, {}), value) if slot.value_map and value else ""
+    if slot.value_map == "terms_of_sale":
+        found = (found or value).upper()
+        return found if found in INCOTERMS else ""
+    return found
 
 
 def service_of(context: ShipContext, slots: Slots) -> str:
@@ -321,6 +346,127 @@ def _default_package(context: ShipContext, default: Mapping[str, Any], package_i
     return PackageSpec(package_id, weight, size)
 
 
+# -- customs -----------------------------------------------------------------------------------------
+
+
+def customs_of(context: ShipContext, slots: Slots, goods: Goods) -> Customs:
+    """What customs wants to know. Raises Rejected naming the line and the field: nothing is guessed or left at 0."""
+    if not goods.lines:
+        raise _customs_lacks("The shipment has no lines, so there is nothing to declare.", code="goods_missing", field="lines")
+    currencies = {line.currency.upper() or str(context.option("customs_currency") or "").upper() for line in goods.lines}
+    if len(currencies) > 1:
+        raise _customs_lacks(
+            f"The lines are priced in several currencies: {', '.join(sorted(currencies))}.",
+            code="currency_mixed",
+            field="currency",
+        )
+    commodities = tuple(_commodity(context, line, currencies.copy().pop()) for line in goods.lines)
+    terms = terms_of_sale(context, slots)
+    # By the definition of the terms: delivered duty paid is the only one where the seller pays duties.
+    payer = context.option("duties_payment_type") or ("SENDER" if terms == "DDP" else "RECIPIENT")
+    return Customs(
+        commodities=commodities,
+        value=Money(sum((c.value.amount for c in commodities), Decimal()), commodities[0].value.currency),
+        purpose=str(context.option("shipment_purpose")),
+        terms_of_sale=terms,
+        duties_payer=str(payer),
+        duties_account=str(context.option("duties_account") or ""),
+    )
+
+
+def terms_of_sale(context: ShipContext, slots: Slots) -> str:
+    """The Incoterm: the document's delivery terms through the value map, if they are one; else the option. Raises Rejected."""
+    told = slots.text("terms_of_sale")
+    mapped = (_mapped(context.value_maps.get("terms_of_sale", {}), told) or told).upper() if told else ""
+    found = mapped if mapped in INCOTERMS else str(context.option("terms_of_sale") or "")
+    if found:
+        return found
+    raise Rejected(
+        f"“{told}” is no Incoterm, and none is set for such documents." if told else "The document has no delivery terms.",
+        code="terms_missing",
+        field="terms_of_sale",
+        vendor_text=told,
+        remedy="Map the delivery terms in the integration's value map “terms_of_sale”, or set the option “Incoterm”; replay.",
+    )
+
+
+def _commodity(context: ShipContext, line: GoodsLine, currency: str) -> Commodity:
+    where = f"line {line.line_id}" + (f" ({line.part_no})" if line.part_no else "")
+    if not line.description.strip():
+        raise _customs_lacks(f"{where}: there is no description.", code="description_missing", field="description")
+    if line.quantity is None or line.quantity <= 0 or line.quantity != line.quantity.to_integral_value():
+        told = "no quantity" if line.quantity is None else f"the quantity {line.quantity.normalize():f} {line.unit}"
+        raise _customs_lacks(
+            f"{where}: {told}; customs is told whole units, one or more.",
+            code="quantity_invalid",
+            field="quantity",
+            remedy="Ship this one by hand, or sell it in a unit that is whole.",
+        )
+    unit = _mapped(context.value_maps.get("unit", {}), line.unit) or line.unit
+    if not unit:
+        raise _customs_lacks(f"{where}: there is no unit of quantity.", code="unit_missing", field="unit")
+    if not line.unit_price or line.unit_price <= 0:
+        raise _customs_lacks(
+            f"{where}: there is no price, and goods without value are not declared.",
+            code="value_missing",
+            field="unit_price",
+            remedy="Enter the price (or the customs value) on the order line in the ERP, then replay.",
+        )
+    if not re.fullmatch(r"[A-Z]{3}", currency):
+        raise _customs_lacks(
+            f"{where}: its price has no currency.",
+            code="currency_missing",
+            field="currency",
+            remedy="Enter the order's currency in the ERP, or set “Currency when the document has none”; then replay.",
+        )
+    if not line.weight:
+        raise _customs_lacks(
+            f"{where}: there is no net weight.",
+            code="weight_missing",
+            field="commodity.weight",
+            remedy="Enter the weight of the part in the ERP, then replay.",
+        )
+    cents = Decimal("0.01")
+    value = (line.quantity * line.unit_price).quantize(cents, ROUND_HALF_UP)
+    price = line.unit_price.quantize(cents, ROUND_HALF_UP)
+    if not value or not price:
+        # Prices are told in whole cents: this one would stand on the invoice as 0.00.
+        raise _customs_lacks(
+            f"{where}: {'the price of one' if value else 'its value'} is less than a cent.",
+            code="value_missing",
+            field="unit_price",
+            remedy="Ship this one by hand, or sell it in a larger unit." if value else "Complete it in the ERP, then replay.",
+        )
+    return Commodity(
+        description=line.description.strip(),
+        quantity=int(line.quantity),
+        unit=unit,
+        unit_price=Money(price, currency),
+        value=Money(value, currency),
+        weight=_weight(context, line.weight, line.weight_unit, where),
+        origin_country=_origin(context, line, where),
+        harmonized_code=line.harmonized_code.strip(),
+        part_no=line.part_no.strip(),
+    )
+
+
+def _origin(context: ShipContext, line: GoodsLine, where: str) -> str:
+    told = line.origin_country.strip() or str(context.option("country_of_manufacture") or "")
+    found = country_code(told) if told else ""
+    if found:
+        return found
+    raise _customs_lacks(
+        f"{where}: “{told}” is not a country." if told else f"{where}: the country of manufacture is not known.",
+        code="origin_missing",
+        field="origin_country",
+        remedy="Enter it in the ERP and name its field in the connection's settings, or set “Country of manufacture”; replay.",
+    )
+
+
+def _customs_lacks(message: str, *, code: str, field: str, remedy: str = "Complete it in the ERP, then replay.") -> Rejected:
+    return Rejected(message, code=code, field=field, remedy=remedy)
+
+
 # -- the whole ---------------------------------------------------------------------------------------
 
 
@@ -333,8 +479,22 @@ def ship_date_of(context: ShipContext) -> dt.date:
     return context.today
 
 
-def request_of(context: ShipContext, document: Document) -> ShipmentRequest:
-    """Everything about a document that a label is bought with. Raises Rejected, Skipped or ConfigurationError."""
+def crosses_border(context: ShipContext, document: Document) -> bool:
+    """Whether a document of ours goes where customs wants to know what is inside; False where that cannot be told."""
+    slots = Slots.of(context, document)
+    try:
+        check_ours(context, slots)
+        sender, recipient = sender_of(context, document), recipient_of(context, document, slots)
+    except (Skipped, Rejected, ConfigurationError):
+        return False
+    return needs_customs(sender.country, recipient.country)
+
+
+def request_of(context: ShipContext, document: Document, goods: Goods | None = None) -> ShipmentRequest:
+    """Everything about a document that a label is bought with. Raises Rejected, Skipped or ConfigurationError.
+
+    Without `goods` a parcel that crosses a border comes without customs data: enough to compare, not to buy.
+    """
     slots = Slots.of(context, document)
     check_ours(context, slots)
     service = service_of(context, slots)
@@ -349,6 +509,7 @@ def request_of(context: ShipContext, document: Document) -> ShipmentRequest:
         packages=packages_of(context, document),
         references=tuple(("order", n) for n in dict.fromkeys(numbers)),
         options=_carrier_options(context),
+        customs=customs_of(context, slots, goods) if goods is not None else None,
     )
 
 
@@ -356,10 +517,12 @@ def _carrier_options(context: ShipContext) -> dict[str, object]:
     made: dict[str, object] = {
         "pickup_type": context.option("pickup_type"),
         "packaging_type": context.option("packaging_type"),
-        "label": {"image_type": context.option("label_image_type"), "stock_type": context.option("label_stock_type")},
+        "label": {"image_type": context.option("label_format"), "stock_type": context.option("label_stock_type")},
         "rate_type": context.option("rate_type"),
         "payment_type": context.option("payment_type"),
     }
+    if context.option("sub_packaging_type"):
+        made["sub_packaging_type"] = context.option("sub_packaging_type")
     if context.option("payment_account"):
         made["payment_account"] = context.option("payment_account")
     return made

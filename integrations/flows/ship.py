@@ -1,7 +1,7 @@
 """Ship: a ready ERP document becomes a carrier's label, and its number stands in the ERP.
 
-ship    read → map → last look → buy label → write tracking
-void    cancel at carrier → clear tracking (or buy again)
+ship    read (→ read goods, abroad) → map → last look → buy label → write tracking (→ freight cost, see `freight`)
+void    cancel at carrier → clear tracking (or buy again) (→ take back freight cost)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from connector.services.engine.run import Run
 from connector.services.engine.signals import Cancelled, Skipped
 from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
-from integrations.base.records import BoughtPackage, BoughtShipment, Document, LookUp, Pending, ShipmentRequest, WriteBack
+from integrations.base.records import BoughtPackage, BoughtShipment, Document, Goods, LookUp, Pending, ShipmentRequest, WriteBack
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
-from integrations.flows import mapping
+from integrations.flows import freight, mapping
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -42,10 +42,13 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
     if label is None:
         document: Document = run.read("read", erp.read_documents)
         still_ready(run, document)
-        request = run.map("map", request_of, document)
+        goods = run.read("read goods", erp.read_goods, beside=True) if crosses_border(run, document) else None
+        request = run.map("map", request_of, document, goods)
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
     write_back(run, erp, label)
+    if freight.wanted(run):
+        freight.write_cost(run, erp, _live(run).first())
 
 
 def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
@@ -66,7 +69,11 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
     )
     if result is not None:
         run.document_version = result.version
-    run.finishers.append(lambda: _written(run))
+    if freight.wanted(run):
+        # Now, and not at the end: the parcel is followed also while its freight cost waits for a person.
+        run.commit(also=[lambda: _written(run, again=False)])
+    else:
+        run.finishers.append(lambda: _written(run))
 
 
 def void(run: Run, erp: Erp, carrier: Carrier) -> None:
@@ -80,10 +87,12 @@ def void(run: Run, erp: Erp, carrier: Carrier) -> None:
     if told["then"] == "rebuy":
         run.skip_step(CLEAR, _WRITE_KIND, "the new number will replace it", key=str(shipment.pk))
         run.finishers.append(lambda: shipments.rebuy_after_void(run.source_record, told["actor"], told["reason"]))
-        return
-    cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, shipments.numbers_of(run.source_record), key=str(shipment.pk))
-    if cleared is not None:
-        run.document_version = cleared.version
+    else:
+        ours = shipments.numbers_of(run.source_record)
+        cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, ours, key=str(shipment.pk))
+        if cleared is not None:
+            run.document_version = cleared.version
+    freight.take_back(run, erp, shipment)
 
 
 # -- parts of `ship` ---------------------------------------------------------------------------------
@@ -106,10 +115,15 @@ def still_ready(run: Run, document: Document) -> None:
         raise Cancelled(f"No longer ready to ship (state {document.state}).", "not_ready")
 
 
-def request_of(run: Run, document: Document) -> ShipmentRequest:
+def crosses_border(run: Run, document: Document) -> bool:
+    """Whether it is ours and needs customs data; what is wrong with it otherwise, the mapping says next."""
+    return mapping.crosses_border(ship_context(run.job.integration, run.source_record, run.site()), document)
+
+
+def request_of(run: Run, document: Document, goods: Goods | None = None) -> ShipmentRequest:
     """What the carrier is asked to ship for this document."""
     context = ship_context(run.job.integration, run.source_record, run.site())
-    return mapping.request_of(context, document)
+    return mapping.request_of(context, document, goods)
 
 
 def ship_context(integration: Integration, record: SourceRecord, site: Site | None) -> mapping.ShipContext:
@@ -178,10 +192,11 @@ def _write_of(run: Run, label: BoughtShipment, *, overwrite: bool) -> WriteBack:
     )
 
 
-def _written(run: Run) -> None:
+def _written(run: Run, *, again: bool = True) -> None:
     # From now on the parcel is followed, where the integration has a flow for it.
     follows = any(flow.name == "track" and flow.available for flow in KINDS[run.job.integration.kind].flows)
-    _live(run).update(written_at=clock.at(), **({"next_track_at": clock.at(FIRST_LOOK_S)} if follows else {}))
+    live = _live(run) if again else _live(run).filter(written_at__isnull=True)
+    live.update(written_at=clock.at(), **({"next_track_at": clock.at(FIRST_LOOK_S)} if follows else {}))
 
 
 def _void_adopted(run: Run) -> None:
@@ -195,6 +210,9 @@ class BuyLabel:
     """The one thing that costs money, as the engine's `Operation`."""
 
     kind = "label"
+    act = "bought"
+    buys = True
+    attention = "bought_twice"
     payload_type = ShipmentRequest
     result_type = BoughtShipment
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connector.services import cursors
 from connector.services.engine.polling import PollSpec
 from connector.services.engine.work import FlowSpec
-from integrations.flows import ship, track
+from integrations.flows import freight, ship, track
 
 FLOWS: dict[str, FlowSpec] = {
-    "ship": FlowSpec("ship", ship.ship, prefetch=lambda erp: erp.read_documents, operations={ship.BuyLabel.kind: ship.BuyLabel}),
+    "ship": FlowSpec(
+        "ship",
+        ship.ship,
+        prefetch=lambda erp: erp.read_documents,
+        operations={ship.BuyLabel.kind: ship.BuyLabel, freight.PostCharge.kind: freight.post_charge},
+    ),
     "void": FlowSpec("void", ship.void),
     "track": FlowSpec("track", track.track),
 }
@@ -21,8 +27,4 @@ def _kinds(options: Mapping[str, Any]) -> Sequence[str]:
     return found
 
 
-def _window_days(settings: Mapping[str, Any], kind: str) -> int:
-    return int(settings.get(kind, {}).get("poll", {}).get("window_days", 30))
-
-
-POLLS: dict[str, PollSpec] = {"ship": PollSpec("ship", _kinds, _window_days, ship.changed)}
+POLLS: dict[str, PollSpec] = {"ship": PollSpec("ship", _kinds, cursors.window_days, ship.changed)}

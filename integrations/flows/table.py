@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +23,11 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One choice an integration offers. `default` None means "not set"."""
+    """One choice an integration offers. `default` None means "not set".
+
+    `fits` ties the choices to another option: its name, and which of ours go with each of its values. `formerly` is
+    a name under which files of an earlier release may still hold it.
+    """
 
     name: str
     label: str
@@ -31,16 +36,78 @@ class Option:
     help: str = ""
     choices: tuple[str, ...] = ()
     minimum: int | None = None
+    fits: tuple[str, Mapping[str, tuple[str, ...]]] | None = None
+    formerly: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowDef:
-    """A flow as data. `available` False: named by the interface, built later; schedules for it are kept."""
+    """A flow as data. `available` False: named by the interface, built later; schedules for it are kept.
+
+    `preview` is the dotted path of what shows a document's mapping (`integrations.base.preview.Previewer`),
+    imported on first use; empty where a flow maps nothing.
+    """
 
     name: str
     label: str
     available: bool = True
     every_minutes: int = 5
+    preview: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a flow as people see it, named as the saved step, with what it costs.
+
+    `calls` is the least and the most it takes at its `end` for `per` documents together. `effect` names what it does
+    once only: a stage that is never repeated. `optional`: only some documents go through it (the flow's previewer
+    knows which). `option` names the option of the integration that must be on for it.
+    """
+
+    name: str
+    label: str
+    kind: Literal["read", "map", "guard", "once", "write"]
+    end: Literal["", "source", "target"] = ""
+    calls: tuple[int, int] = (0, 0)
+    per: int = 1
+    effect: str = ""
+    optional: bool = False
+    option: str = ""
+
+
+STAGES: dict[str, tuple[Stage, ...]] = {
+    "ship": (
+        Stage("read", "Read the document", "read", "source", (3, 5), per=20),
+        Stage("read goods", "Read the goods for customs", "read", "source", (1, 3), optional=True),
+        Stage("map", "Prepare the request", "map"),
+        Stage("last look", "Last look before buying", "guard"),
+        Stage("buy label", "Buy the label", "once", "target", (1, 1), effect="label"),
+        Stage("write tracking", "Write the number into the ERP", "write", "source", (1, 3)),
+        Stage("read orders", "Read the orders for the freight cost", "read", "source", (0, 4), option="freight_charge"),
+        Stage("look at orders", "Last look at the orders", "guard", option="freight_charge"),
+        # For each order: a look whether it is there, and the charge. Nothing where the cost is not known.
+        Stage(
+            "write freight cost",
+            "Write the freight cost to the orders",
+            "once",
+            "source",
+            (0, 20),
+            effect="charge",
+            option="freight_charge",
+        ),
+    ),
+    "void": (
+        Stage("cancel at carrier", "Cancel at the carrier", "write", "target", (1, 1)),
+        Stage("clear tracking", "Clear the number in the ERP", "write", "source", (1, 3)),
+        Stage("take back freight cost", "Take the freight cost back", "write", "source", (0, 20), option="freight_charge"),
+    ),
+    "track": (Stage("write status", "Write the news into the ERP", "write", "source", (1, 3)),),
+}
+
+
+def stages_of(flow: str, options: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a flow with these options of the integration: those of options that are off do not exist."""
+    return tuple(stage for stage in STAGES.get(flow, ()) if not stage.option or options.get(stage.option))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +143,9 @@ SHIP_SLOTS = (
     Slot("recipient_name", "Recipient name", "Person on the label", "recipient.name"),
     Slot("recipient_phone", "Recipient phone", "Phone on the label; the carrier demands one", "recipient.phone"),
     Slot("recipient_email", "Recipient e-mail", "For the carrier's own notices", "recipient.email"),
+    Slot(
+        "terms_of_sale", "Delivery terms", "Incoterm, told to customs across borders", "delivery_terms", value_map="terms_of_sale"
+    ),
     Slot("order_numbers", "Order numbers", "Printed as purchase order reference", "lines[].order_ref"),
 )
 
@@ -83,6 +153,26 @@ TRACK_STATUSES = (
     *("label_created", "cancelled", "picked_up", "in_transit", "exception"),
     *("out_for_delivery", "ready_for_pickup", "returning", "delivered", "returned"),
 )
+
+INCOTERMS = ("EXW", "FCA", "FAS", "FOB", "CFR", "CIF", "CPT", "CIP", "DAP", "DPU", "DDP", "DAT", "DDU", "DAF")
+"""Terms of sale as invoices write them, the retired ones that are still in use at the end."""
+
+SUB_PACKAGINGS = (
+    *("BAG", "BARREL", "BASKET", "BOX", "BUCKET", "BUNDLE", "CAGE", "CARTON", "CASE", "CHEST", "CONTAINER", "CRATE", "CYLINDER"),
+    *("DRUM", "ENVELOPE", "HAMPER", "OTHER", "PACKAGE", "PAIL", "PALLET", "PARCEL", "PIECE", "REEL", "ROLL", "SACK"),
+    *("SHRINKWRAPPED", "SKID", "TANK", "TOTEBIN", "TUBE", "UNIT"),
+)
+
+PAPER_STOCKS = (
+    *("PAPER_4X6", "PAPER_4X675", "PAPER_4X8", "PAPER_4X9", "PAPER_7X475"),
+    *("PAPER_85X11_BOTTOM_HALF_LABEL", "PAPER_85X11_TOP_HALF_LABEL", "PAPER_LETTER"),
+)
+THERMAL_STOCKS = (
+    *("STOCK_4X6", "STOCK_4X675", "STOCK_4X675_LEADING_DOC_TAB", "STOCK_4X675_TRAILING_DOC_TAB", "STOCK_4X8", "STOCK_4X9"),
+    *("STOCK_4X9_LEADING_DOC_TAB", "STOCK_4X9_TRAILING_DOC_TAB", "STOCK_4X85_TRAILING_DOC_TAB", "STOCK_4X105_TRAILING_DOC_TAB"),
+)
+LABEL_STOCKS = {"PDF": PAPER_STOCKS, "PNG": PAPER_STOCKS, "ZPLII": THERMAL_STOCKS}
+"""Label format -> the sizes that FedEx prints it on."""
 
 SHIP_OPTIONS = (
     Option("documents", "Documents that ship", "list", ["shipment"], "Kinds of ERP documents.", choices=("shipment",)),
@@ -102,13 +192,60 @@ SHIP_OPTIONS = (
         choices=("USE_SCHEDULED_PICKUP", "CONTACT_FEDEX_TO_SCHEDULE", "DROPOFF_AT_FEDEX_LOCATION"),
     ),
     Option("packaging_type", "Packaging", "text", "YOUR_PACKAGING"),
-    Option("label_image_type", "Label format", "choice", "PDF", choices=("PDF",)),
     Option(
-        "label_stock_type", "Label size", "choice", "PAPER_4X6", choices=("PAPER_4X6", "PAPER_4X675", "PAPER_4X8", "PAPER_LETTER")
+        "label_format",
+        "Label format",
+        "choice",
+        "PDF",
+        "ZPLII: commands for a Zebra label printer.",
+        choices=tuple(LABEL_STOCKS),
+        formerly="label_image_type",
+    ),
+    Option(
+        "label_stock_type",
+        "Label size",
+        "choice",
+        None,
+        "Not set: 4 by 6 inches. PAPER sizes go with PDF and PNG, STOCK sizes with ZPLII.",
+        choices=PAPER_STOCKS + THERMAL_STOCKS,
+        fits=("label_format", LABEL_STOCKS),
     ),
     Option("rate_type", "Rates", "choice", "ACCOUNT", choices=("ACCOUNT", "LIST")),
     Option("payment_type", "Who pays", "choice", "SENDER", choices=("SENDER", "RECIPIENT", "THIRD_PARTY")),
     Option("payment_account", "Account that pays", "text", None, "Needed unless the sender pays."),
+    Option("terms_of_sale", "Incoterm", "choice", None, "Where the document's delivery terms are none.", choices=INCOTERMS),
+    Option(
+        "duties_payment_type",
+        "Who pays duties",
+        "choice",
+        None,
+        "Not set: the sender under DDP, else the recipient, as the Incoterms say.",
+        choices=("SENDER", "RECIPIENT", "THIRD_PARTY"),
+    ),
+    Option("duties_account", "Account that pays duties", "text", None, "Needed where a third party pays them."),
+    Option(
+        "shipment_purpose",
+        "Purpose told to customs",
+        "choice",
+        "SOLD",
+        choices=("SOLD", "GIFT", "SAMPLE", "NOT_SOLD", "PERSONAL_EFFECTS", "REPAIR_AND_RETURN"),
+    ),
+    Option("customs_currency", "Currency when the document has none", "text", None, "ISO code, for prices told to customs."),
+    Option(
+        "country_of_manufacture",
+        "Country of manufacture",
+        "text",
+        None,
+        "ISO code, for goods whose country the ERP does not hold. Not set: such a shipment waits for a person.",
+    ),
+    Option(
+        "sub_packaging_type",
+        "Kind of package",
+        "choice",
+        "BOX",
+        "Told into Canada, and from Canada or Mexico into the US.",
+        choices=SUB_PACKAGINGS,
+    ),
     Option("residential", "Residential delivery", "boolean", None, "Not set: no, except for GROUND_HOME_DELIVERY."),
     Option(
         "ship_date", "Ship date", "choice", "today", "planned: the planned date, at most today.", choices=("today", "planned")
@@ -128,7 +265,7 @@ SHIP_OPTIONS = (
         "Document changed after the label",
         "choice",
         "note",
-        choices=("ignore", "note", "cancel", "new_revision"),
+        choices=("ignore", "note"),
     ),
     Option(
         "track_statuses",
@@ -137,6 +274,62 @@ SHIP_OPTIONS = (
         [status for status in TRACK_STATUSES if status not in ("label_created", "returning")],
         "Written to the status field of the ERP connection's profile, if it names one.",
         choices=TRACK_STATUSES,
+    ),
+    Option(
+        "proof_of_delivery",
+        "Keep the proof of delivery",
+        "boolean",
+        False,
+        "Fetches the carrier's signed document of each delivered parcel: one more call for each, and again while there is none.",
+    ),
+    Option(
+        "scan_within_hours",
+        "Hours from label to first scan",
+        "integer",
+        24,
+        "Counted on working days. Longer without a scan is a missed deadline. 0: never.",
+        minimum=0,
+    ),
+    Option(
+        "news_within_hours",
+        "Hours between news of a parcel",
+        "integer",
+        72,
+        "Counted on working days. A carrier that says nothing new for longer is a missed deadline. 0: never.",
+        minimum=0,
+    ),
+    Option(
+        "erp_within_hours",
+        "Hours until the ERP shows a delivery",
+        "integer",
+        4,
+        "Delivered and not in the ERP for longer is a missed deadline. 0: never.",
+        minimum=0,
+    ),
+    Option(
+        "freight_charge",
+        "Write freight cost to the orders",
+        "boolean",
+        False,
+        "After the tracking number, the cost rated at ship time becomes a charge of each customer order, "
+        "one unit with the whole cost, nothing for the customer to pay.",
+    ),
+    Option("freight_charge_type", "Charge type", "text", None, "Empty: the charge type of the ERP connection's profile."),
+    Option(
+        "freight_charge_split",
+        "Freight cost of several orders",
+        "choice",
+        "weight",
+        "Shared by what ships of each order, to the cent; or all on the first one.",
+        choices=("weight", "value", "first_order"),
+    ),
+    Option(
+        "freight_charge_currency",
+        "Currency of freight cost",
+        "text",
+        None,
+        "ISO code of the currency in which the ERP keeps costs. Empty: the order's. Another currency than the carrier's "
+        "needs a rate in the value map exchange_rate, such as USD-EUR: 0.92; without one it waits for a person.",
     ),
     Option(
         "max_purchases_per_hour",
@@ -156,10 +349,13 @@ KINDS: dict[str, Kind] = {
             "IFS Cloud to FedEx",
             source="ifs_cloud",
             target="fedex",
-            flows=(FlowDef("ship", "Ship"), FlowDef("track", "Track", every_minutes=60)),
+            flows=(
+                FlowDef("ship", "Ship", preview="integrations.flows.preview.Ship"),
+                FlowDef("track", "Track", every_minutes=60),
+            ),
             slots=SHIP_SLOTS,
             options=SHIP_OPTIONS,
-            value_maps=("carrier", "service"),
+            value_maps=("carrier", "service", "terms_of_sale", "unit", "exchange_rate"),
         ),
         Kind("ifs_ups", "IFS Cloud to UPS", source="ifs_cloud", target="ups", flows=(), available=False),
         Kind("ifs_shipbob", "IFS Cloud and ShipBob", source="ifs_cloud", target="shipbob", flows=(), available=False),

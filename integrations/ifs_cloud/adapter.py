@@ -6,15 +6,33 @@ import dataclasses
 import datetime as dt
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from integrations.base.context import Company, Context
-from integrations.base.errors import ConfigurationError, IntegrationError, Rejected
-from integrations.base.records import Document, DocumentHead, PingLayer, Problem, StatusWrite, WriteBack, WriteResult
-from integrations.base.roles import ListQuery
+from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, Rejected
+from integrations.base.http import Answer
+from integrations.base.records import (
+    ChargeOrder,
+    Document,
+    DocumentHead,
+    FreightBasis,
+    FreightPart,
+    Goods,
+    GoodsLine,
+    LookUp,
+    PingLayer,
+    PostedCharge,
+    Problem,
+    StatusWrite,
+    WriteBack,
+    WriteResult,
+)
+from integrations.base.roles import ListQuery, SendTicket
 from integrations.ifs_cloud import mapping
-from integrations.ifs_cloud.client import PERMISSION_REMEDY, IfsClient, Row
-from integrations.ifs_cloud.odata import Metadata, all_of, compare
+from integrations.ifs_cloud.client import PERMISSION_REMEDY, IfsClient, Record, Row, posted
+from integrations.ifs_cloud.odata import Metadata, Value, all_of, any_of, compare
 from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target, profile_of
 
 GROUP = 20
@@ -34,6 +52,7 @@ class IfsCloud:
         self.profile: Profile = profile_of(context.settings)
         self.client = IfsClient(context, self.profile)
         self.unreadable: list[str] = []
+        self._history: dict[dt.date, list[int]] = {}
         self._poll = self.profile.shipment.poll
         self._company_of = mapping.site_map(context.companies)
 
@@ -48,6 +67,7 @@ class IfsCloud:
         """Yield pages of ready shipments of the query's sites, 20 sites a request (sheet 8, S1 or S2)."""
         _only_shipments(query.kind)
         self.unreadable = []
+        self._history = {}
         companies = {site.code: site.company_code for site in query.sites}
         for group in _groups(sorted(companies)):
             try:
@@ -61,13 +81,22 @@ class IfsCloud:
                 yield from self._list(group, companies, query.since)
 
     def _list(self, sites: Sequence[str], companies: dict[str, str], since: dt.date | None) -> Iterator[list[DocumentHead]]:
+        """Pages of one group of sites. With the history log: of what it names; the daily sweep (no `since`) never asks it."""
         shipment = self.profile.shipment
-        pages = self.client.pages(
-            shipment.header,
-            operation="list shipments",
-            select=mapping.list_fields(shipment, self._poll),
-            where=mapping.list_clause(self.profile, sites, since, self._poll),
-            orderby=[shipment.key],
+        narrowed = [""]
+        if self._poll.history is not None and since is not None:
+            narrowed = [mapping.any_shipment(shipment.key, group) for group in _groups(self._logged(since))]
+            since = None
+        pages = (
+            rows
+            for narrow in narrowed
+            for rows in self.client.pages(
+                shipment.header,
+                operation="list shipments",
+                select=mapping.list_fields(shipment, self._poll),
+                where=all_of([mapping.list_clause(self.profile, sites, since, self._poll), narrow]),
+                orderby=[shipment.key],
+            )
         )
         for rows in pages:
             heads = []
@@ -78,21 +107,36 @@ class IfsCloud:
                     self.unreadable.append(f"{mapping.text(row, shipment.key) or 'a row without number'}: {problem.message}")
             yield heads
 
+    def _logged(self, since: dt.date) -> list[int]:
+        """Shipments of which the history log tells something since that day, each once; asked once per poll."""
+        if since not in self._history:
+            names, history = self._poll.history_names, self._poll.history
+            assert history is not None
+            found: dict[int, None] = {}
+            pages = self.client.pages(
+                history,
+                operation="read history log",
+                select=[names["key_field"], names["keys_field"]],
+                where=mapping.history_clause(self._poll, since),
+                orderby=[names["key_field"]],
+                top=PAGE_SIZE_CAP,
+            )
+            for rows in pages:
+                for row in rows:
+                    number = mapping.logged_shipment(row, self.profile)
+                    if number is None:
+                        self.unreadable.append(f"history log: {mapping.text(row, names['keys_field'])!r} names no shipment")
+                    else:
+                        found[number] = None
+            self._history = {since: sorted(found)}
+        return self._history[since]
+
     def read_documents(self, keys: Sequence[str]) -> dict[str, Document | Problem]:
         """Read shipments with lines, handling units and receiver address: at most four requests per 20 keys.
 
         A key that IFS does not answer for is a Problem with Rejected (code `document_gone`).
         """
-        found: dict[str, Document | Problem] = {}
-        numbers: dict[int, str] = {}
-        for key in dict.fromkeys(keys):
-            try:
-                numbers[mapping.shipment_of(key)] = key
-            except Rejected as problem:
-                found[key] = Problem(problem)
-        for group in _groups(list(numbers)):
-            found |= {numbers[number]: document for number, document in self._read_group(group).items()}
-        return found
+        return _by_key(keys, self._read_group)
 
     def _read_group(self, numbers: Sequence[int]) -> dict[int, Document | Problem]:
         profile, shipment = self.profile, self.profile.shipment
@@ -179,6 +223,45 @@ class IfsCloud:
         }
         return {number: found[pair] for number, pair in wanted.items() if pair in found}
 
+    def read_goods(self, keys: Sequence[str]) -> dict[str, Goods | Problem]:
+        """Read what customs wants to know: shipment lines, their order lines, the orders' currencies; three calls per 20."""
+        return _by_key(keys, self._goods_group)
+
+    def _goods_group(self, numbers: Sequence[int]) -> dict[int, Goods | Problem]:
+        profile, shipment = self.profile, self.profile.shipment
+        order_by = [shipment.key, *_given(shipment.line["line_field"])]
+        lines, _ = self._rows(shipment.lines, shipment.key, numbers, order_by, "read shipment lines")
+        refs = {number: [mapping.order_line_of(row, profile) for row in lines[number]] for number in numbers}
+        orders = sorted({ref[0] for some in refs.values() for ref in some if ref})
+        line_key = profile.order_line_key
+        ordered = {
+            mapping.order_line_key(row, profile): row
+            for row in self._of_orders(profile.order_lines, line_key[0], orders, line_key, "read order lines")
+        }
+        currencies: dict[str, str] = {}
+        if profile.order_currency_field:
+            heads = self._of_orders(profile.orders, profile.order_key, orders, [profile.order_key], "read order currencies")
+            currencies = {mapping.text(row, profile.order_key): mapping.text(row, profile.order_currency_field) for row in heads}
+        found: dict[int, Goods | Problem] = {}
+        for number in numbers:
+            try:
+                pairs = zip(lines[number], refs[number], strict=True)
+                made = [
+                    mapping.goods_line(row, ordered.get(ref) if ref else None, currencies.get(ref[0], "") if ref else "", profile)
+                    for row, ref in pairs
+                ]
+                found[number] = Goods(tuple(made))
+            except Rejected as problem:
+                found[number] = Problem(problem)
+        return found
+
+    def _of_orders(self, target: Target, by: str, orders: Sequence[str], orderby: Sequence[str], operation: str) -> Iterator[Row]:
+        """All rows of a set that belong to these customer orders."""
+        for group in _groups(orders):
+            where = any_of(compare(by, "eq", order) for order in group)
+            for rows in self.client.pages(target, operation=operation, where=where, orderby=orderby, top=PAGE_SIZE_CAP):
+                yield from rows
+
     # -- writing -------------------------------------------------------------------------------------------
 
     def write_tracking(self, key: str, write: WriteBack) -> WriteResult:
@@ -210,6 +293,135 @@ class IfsCloud:
         change = self.client.change(shipment.header, {shipment.key: mapping.shipment_of(key)}, decide, operation=operation)
         return WriteResult(change.version, change.sent, decide.skipped)
 
+    # -- freight cost --------------------------------------------------------------------------------------
+
+    @property
+    def takes_freight(self) -> bool:
+        """Whether the profile lets charges be written."""
+        return self.profile.charge.enabled
+
+    def prepare(self) -> None:
+        """Have a token at hand."""
+        self.client.tokens.token(self.client.fetch_token)
+
+    def read_freight_basis(self, keys: Sequence[str]) -> dict[str, FreightBasis | Problem]:
+        """Read the customer orders of shipments: lines and orders; order lines where several orders share the cost."""
+        found: dict[str, FreightBasis | Problem] = {}
+        for key in dict.fromkeys(keys):
+            try:
+                with _only_this_record():
+                    found[key] = self._freight_basis(mapping.shipment_of(key))
+            except Rejected as problem:
+                found[key] = Problem(problem)
+        return found
+
+    def _freight_basis(self, number: int) -> FreightBasis:
+        profile, shipment = self.profile, self.profile.shipment
+        order_by = [shipment.key, *_given(shipment.line["line_field"])]
+        rows = self._rows(shipment.lines, shipment.key, [number], order_by, "read shipment lines")[0][number]
+        lines = [(row, ref) for row in rows if (ref := mapping.order_line_of(row, profile))]
+        numbers = list(dict.fromkeys(ref[0] for _, ref in lines))
+        heads = {
+            mapping.text(row, profile.order_key): row
+            for row in self._of_orders(profile.orders, profile.order_key, numbers, [profile.order_key], "read orders")
+        }
+        missing = [order for order in numbers if order not in heads]
+        if missing:
+            raise Rejected(
+                f"The customer order {missing[0]} is not in IFS any more, or the service user may not see it.",
+                code="document_gone",
+                remedy="If it still exists in IFS, check the service user's Allowed Companies and sites, then replay.",
+                vendor="ifs_cloud",
+            )
+        goods = self._goods_of_orders(lines, numbers) if len(numbers) > 1 else {}
+        before = self._pre_postings(heads.values())
+        return FreightBasis(tuple(self._charge_order(heads[order], before, goods.get(order)) for order in numbers))
+
+    def _charge_order(self, row: Row, before: dict[str, Row], goods: Sequence[GoodsLine] | None) -> ChargeOrder:
+        place = mapping.text(row, self.profile.charge.pre_posting_field)
+        return mapping.charge_order(row, before.get(place), goods, self.profile)
+
+    def _goods_of_orders(
+        self, lines: Sequence[tuple[Row, mapping.OrderLine]], orders: Sequence[str]
+    ) -> dict[str, list[GoodsLine]]:
+        """What ships of each order, with weights and prices of the order lines."""
+        profile = self.profile
+        line_key = profile.order_line_key
+        ordered = {
+            mapping.order_line_key(row, profile): row
+            for row in self._of_orders(profile.order_lines, line_key[0], orders, line_key, "read order lines")
+        }
+        found: dict[str, list[GoodsLine]] = {order: [] for order in orders}
+        for row, ref in lines:
+            found[ref[0]].append(mapping.goods_line(row, ordered.get(ref), "", profile))
+        return found
+
+    def _pre_postings(self, heads: Iterable[Row]) -> dict[str, Row]:
+        """Pre-posting of orders by its id, where the profile names a set to read it from (sheet 9.9)."""
+        names = self.profile.charge
+        wanted = sorted({mapping.number(row, names.pre_posting_field) for row in heads} - {None}, key=str)
+        if names.pre_posting is None or not wanted:
+            return {}
+        found: dict[str, Row] = {}
+        for group in _groups(wanted):
+            where = any_of(compare(names.pre_posting_key, "eq", number) for number in group)
+            pages = self.client.pages(
+                names.pre_posting, operation="read pre-posting", where=where, orderby=[names.pre_posting_key], top=PAGE_SIZE_CAP
+            )
+            found |= {mapping.text(row, names.pre_posting_key): row for rows in pages for row in rows}
+        return found
+
+    def describe_freight(self, part: FreightPart, reference: str) -> dict[str, object]:
+        """The body of the charge. Its cost is text here, since frozen requests are plain JSON; it is a number on the wire."""
+        body = mapping.charge_body(part, reference, self.profile)
+        return body | {self.profile.charge.cost_field: format(part.cost.amount, "f")}
+
+    def post_freight(self, body: dict[str, object], part: FreightPart, ticket: SendTicket) -> PostedCharge:
+        """POST the charge to its order, once."""
+        target = mapping.charges_of(part.order, self.profile)
+        told = dict(body) | {self.profile.charge.cost_field: part.cost.amount}
+        with _only_this_record():
+            return self._posted(self.client.post_once(target, told, ticket, operation="post charge"), part)
+
+    def parse_freight(self, answer: str, part: FreightPart, *, status: int | None) -> PostedCharge:
+        """What a stored answer to the POST said."""
+        with _only_this_record():
+            told = Answer(status or 0, {}, answer.encode())
+            return self._posted(posted(told, mapping.charges_of(part.order, self.profile), "post charge"), part)
+
+    def _posted(self, record: Record, part: FreightPart) -> PostedCharge:
+        number = mapping.text(record.row, self.profile.charge.number_field)
+        if not number:
+            message = "IFS took the charge, but did not say under which number."
+            raise OutcomeUnknown(message, vendor="ifs_cloud", operation="post charge")
+        return PostedCharge(part.order, number)
+
+    def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
+        """Read the order's charges and pick those that may be this part."""
+        profile = self.profile
+        target = mapping.charges_of(part.order, profile)
+        with _only_this_record():
+            pages = self.client.pages(
+                target, operation="look for charge", orderby=[profile.charge.number_field], top=PAGE_SIZE_CAP
+            )
+            rows = [row for page in pages for row in page]
+        ours = [row for row in rows if mapping.is_charge(row, part, references, profile)]
+        return LookUp(tuple(mapping.found_charge(row, profile) for row in ours), text=f"{len(rows)} charges on {part.order}")
+
+    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Decimal) -> WriteResult:
+        """One GET, and one PATCH where the cost differs; what stands in the way is told, not raised."""
+        names = self.profile.charge
+        decide = mapping.ChargeCorrection(cost, ours, self.profile)
+        key: dict[str, Value] = {self.profile.order_key: order, names.number_field: int(number)}
+        try:
+            with _only_this_record():
+                change = self.client.change(mapping.charges_of(order, self.profile), key, decide, operation="correct charge")
+        except Rejected as problem:
+            if problem.code not in ("document_gone", "state_refused"):
+                raise
+            return WriteResult("", (), ("gone" if problem.code == "document_gone" else "invoiced",))
+        return WriteResult(change.version, change.sent, decide.skipped)
+
     # -- ping ----------------------------------------------------------------------------------------------
 
     def ping(self) -> Iterator[PingLayer]:
@@ -218,7 +430,7 @@ class IfsCloud:
         Reads only. After a failed token or gateway nothing else can be told: the rest is `not_checked`.
         """
         profile = self.profile
-        sets = mapping.uses(profile)
+        sets, abroad = mapping.uses(profile), mapping.uses_abroad(profile)
         described: dict[str, Metadata] = {}
 
         def gateway() -> PingLayer:
@@ -234,6 +446,7 @@ class IfsCloud:
             *((f"company {company.code}", _bound(self._ping_company, company)) for company in self.context.companies),
             *((f"{_plural(target)}: read", _bound(self._ping_read, target)) for target, _ in sets),
             *((f"{_plural(target)}: profile", _bound(self._ping_profile, target, used, described)) for target, used in sets),
+            *((f"{_plural(target)}: read", _bound(self._ping_abroad, target, used, described)) for target, used in abroad),
         ]
         going = True
         for name, check in fatal:
@@ -315,6 +528,17 @@ class IfsCloud:
         remedy = "Correct these settings, or set a field to null where the tenant has none (then it is neither read nor written)."
         return PingLayer(name, "failed" if needed else "warning", "; ".join(wrong) + ".", remedy)
 
+    def _ping_abroad(self, target: Target, used: Sequence[mapping.Use], described: dict[str, Metadata]) -> PingLayer:
+        """Right to read and profile of a set that only parcels abroad need: without it the rest works, so it only warns."""
+        name = f"{_plural(target)}: read"
+        found = _checked(name, _bound(self._ping_read, target))
+        if found.state == "ok":
+            found = dataclasses.replace(_checked(name, _bound(self._ping_profile, target, used, described)), layer=name)
+        if found.state == "ok":
+            return PingLayer(name, "ok", f"{target.set} may be read, for customs data of shipments abroad.")
+        message = f"Needed only for shipments across borders: {found.message}"
+        return PingLayer(name, "warning", message, found.remedy)
+
     def _wrong_types(self, metadata: Metadata, properties: dict[str, str]) -> list[str]:
         """Settings of the shipment that would make IFS refuse our literals: date type, state type, unknown states."""
         shipment, poll = self.profile.shipment, self.profile.shipment.poll
@@ -350,6 +574,27 @@ def _checked(name: str, check: Callable[[], PingLayer]) -> PingLayer:
         return PingLayer(name, "failed", error.message, remedy)
 
 
+@contextmanager
+def _only_this_record() -> Iterator[None]:
+    """Around all that concerns charges: what is wrong with their names or rights stops the charge, not the shipping."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.code not in _CHARGE_ONLY:
+            raise
+        told = error.as_dict()
+        told.pop("class")
+        raise Rejected(str(told.pop("message")), **told) from error  # type: ignore[arg-type]
+
+
+_CHARGE_ONLY = frozenset(
+    {
+        *("forbidden", "unknown_projection", "unknown_set", "unknown_path", "not_offered"),
+        *("unknown_property", "query_refused", "etag_missing", "too_many_pages"),
+    }
+)
+
+
 def _no_companies() -> PingLayer:
     return PingLayer("companies", "warning", "No company code is entered, so nothing is read.", "Enter company codes and sites.")
 
@@ -365,6 +610,9 @@ def _plural(target: Target) -> str:
         "shipment.lines": "shipment lines",
         "handling_unit": "handling units",
         "customer_address": "customer addresses",
+        "customer_order": "customer orders",
+        "shipment.poll.history": "history log",
+        "customer_order.lines": "customer order lines",
     }[target.path]
 
 
@@ -397,6 +645,20 @@ def _gone(number: int, broken: int) -> Rejected:
 
 def _given(name: str | None) -> list[str]:
     return [name] if name else []
+
+
+def _by_key(keys: Sequence[str], read: Callable[[Sequence[int]], dict[int, Item | Problem]]) -> dict[str, Item | Problem]:
+    """Read by shipment number, twenty at a time, and answer by key; a key that is none is a Problem of its own."""
+    found: dict[str, Item | Problem] = {}
+    numbers: dict[int, str] = {}
+    for key in dict.fromkeys(keys):
+        try:
+            numbers[mapping.shipment_of(key)] = key
+        except Rejected as problem:
+            found[key] = Problem(problem)
+    for group in _groups(list(numbers)):
+        found |= {numbers[number]: value for number, value in read(group).items()}
+    return found
 
 
 def _groups(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -22,11 +22,13 @@ from integrations.base.errors import (
     ConfigurationError,
     Conflict,
     IntegrationError,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
     Unavailable,
 )
 from integrations.base.http import Answer, retry_after_s
+from integrations.base.roles import SendTicket
 from integrations.ifs_cloud.odata import Metadata, NotMetadata, Value, key_predicate, parse_metadata, query_string
 from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target
 
@@ -306,6 +308,16 @@ class IfsClient:
         found = _etag(body_of, answer) if isinstance(body_of, dict) else ""
         return Record(body_of, found) if isinstance(body_of, dict) and found else None
 
+    def post_once(self, target: Target, body: Mapping[str, object], ticket: SendTicket, *, operation: str) -> Record:
+        """POST a new record, once: IFS has no protection against the same request twice (sheet 5.1).
+
+        Raises as `posted`; trouble on the way is NotSent or OutcomeUnknown.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        url = f"{self.root(target)}/{target.set}"
+        answer = self._http.request("POST", url, operation=operation, headers=headers, json=dict(body), once=ticket)
+        return posted(answer, target, operation)
+
     def change(self, target: Target, key: Mapping[str, Value], decide: Callable[[Row], Row], *, operation: str) -> Change:
         """Read, let `decide` say which fields must be sent, PATCH them; the same again when the record moved.
 
@@ -486,6 +498,26 @@ def _not_found(fault: Fault, subject: Subject, said: str, rest: dict[str, Any]) 
         return ConfigurationError(message, code="unknown_set", remedy=remedy, field=setting, **rest)
     remedy = "Check the connection's URL and the settings gateway, projection_root and entity_root."
     return ConfigurationError("There is no IFS at this address (404).", code="unknown_path", remedy=remedy, **rest)
+
+
+def posted(answer: Answer, target: Target, operation: str) -> Record:
+    """The record that a POST made. What proves that none was made is raised as in `failure`, all else as OutcomeUnknown."""
+    body = _json_of(answer)
+    if 200 <= answer.status < 300 and isinstance(body, dict):
+        return Record(body, _etag(body, answer))
+    error = failure(answer, operation=operation, subject=Subject("record", target))
+    fault = take_apart(answer)
+    told = fault.json and (fault.code or fault.ora or fault.text)
+    if isinstance(error, Rejected | ConfigurationError | RateLimited) and (told or answer.status in (401, 403, 429)):
+        raise error
+    raise OutcomeUnknown(
+        f"IFS answered with status {answer.status}, which does not say whether it was done.",
+        vendor="ifs_cloud",
+        operation=operation,
+        status=answer.status,
+        vendor_code=fault.code,
+        vendor_text=fault.text,
+    ) from error
 
 
 def _record(answer: Answer, operation: str) -> Record:

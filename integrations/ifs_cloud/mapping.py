@@ -18,8 +18,20 @@ from typing import Any, Protocol
 
 from integrations.base.context import Company
 from integrations.base.errors import ConfigurationError, FieldConflict, Rejected
-from integrations.base.records import Address, Document, DocumentHead, DocumentLine, HandlingUnit, StatusWrite, WriteBack
-from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare, instant
+from integrations.base.records import (
+    Address,
+    ChargeOrder,
+    Document,
+    DocumentHead,
+    DocumentLine,
+    FoundShipment,
+    FreightPart,
+    GoodsLine,
+    HandlingUnit,
+    StatusWrite,
+    WriteBack,
+)
+from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare, instant, key_predicate
 from integrations.ifs_cloud.profile import Poll, Profile, ShipmentProfile, Target, date_literal_value
 
 Row = Mapping[str, Any]
@@ -162,6 +174,19 @@ def list_clause(profile: Profile, sites: Sequence[str], since: dt.date | None, p
     return all_of(where)
 
 
+def history_clause(poll: Poll, since: dt.date) -> str:
+    """The filter of the history log: what happened to shipments since that day (sheet 8, S3)."""
+    names, begin = poll.history_names, dt.datetime(since.year, since.month, since.day, tzinfo=dt.UTC)
+    return all_of([compare(names["unit_field"], "eq", names["unit"]), compare(names["time_field"], "ge", begin)])
+
+
+def logged_shipment(row: Row, profile: Profile) -> int | None:
+    """The shipment that a row of the history log is about ("SHIPMENT_ID=19^"); None where it names none."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", profile.shipment.key).upper()
+    found = re.search(rf"(?:^|\^){re.escape(name)}=(\d{{1,38}})\^", text(row, profile.shipment.poll.history_names["keys_field"]))
+    return int(found.group(1)) if found else None
+
+
 def site_map(companies: Iterable[Company]) -> dict[str, Company]:
     """Company by site code. A site belongs to one company (sheet 9.1); entered twice, the first one counts."""
     found: dict[str, Company] = {}
@@ -275,6 +300,7 @@ def document(parts: Parts, profile: Profile, companies: Mapping[str, Company], *
         handling_units=handling_units(parts.units, profile),
         header_weight=weight,
         header_weight_unit=profile.weight_unit if weight is not None else "",
+        delivery_terms=text(header, shipment.delivery_terms_field),
         raw=dict(header),
     )
 
@@ -289,6 +315,60 @@ def line(row: Row, names: Mapping[str, str | None]) -> DocumentLine:
         quantity=number(row, names["quantity_field"]),
         unit=text(row, names["unit_field"]),
         order_ref=text(row, names["order_field"]) if from_order else "",
+    )
+
+
+OrderLine = tuple[str, str, str, str]
+"""Order, line, release and item number of a customer order line, as text."""
+
+
+def order_line_of(row: Row, profile: Profile) -> OrderLine | None:
+    """The customer order line that a shipment line comes from; None where it comes from something else."""
+    names = profile.shipment.line
+    if not same_state(text(row, names["source_type_field"]), "CustomerOrder") or not text(row, names["order_field"]):
+        return None
+    parts = (text(row, names[f"{part}_field"]) for part in ("order", "order_line", "order_release", "order_item"))
+    return _order_line(*parts)
+
+
+def order_line_key(row: Row, profile: Profile) -> OrderLine:
+    """The key of a customer order line's own row."""
+    return _order_line(*(text(row, name) for name in profile.order_line_key))
+
+
+def _order_line(order: str, line: str, release: str, item: str) -> OrderLine:
+    return order, line, release, item or "0"
+
+
+def goods_line(row: Row, ordered: Row | None, currency: str, profile: Profile) -> GoodsLine:
+    """What customs wants to know of a shipment line, in sales units: price, weight and origin stand on the order line.
+
+    The order line's weight is that of its whole quantity (sheet 9.2). Raises Rejected for what cannot be read.
+    """
+    own, names, order = profile.shipment.line, profile.order_line, ordered or {}
+    quantity = number(row, own["quantity_field"])
+    factor, inverted = (
+        number(order, names["factor_field"]) or Decimal(1),
+        number(order, names["inverted_factor_field"]) or Decimal(1),
+    )
+    if quantity is not None:
+        quantity = quantity * inverted / factor
+    whole = number(order, names["quantity_field"])
+    weight = measure(order, names["net_weight_field"]) or measure(order, names["gross_weight_field"])
+    if weight is not None:
+        weight = weight * quantity / whole if whole and quantity else None
+    return GoodsLine(
+        line_id=text(row, own["line_field"]),
+        part_no=text(order, names["sku_field"]) or text(row, own["part_field"]),
+        description=text(row, own["description_field"]) or text(order, names["description_field"]),
+        quantity=quantity,
+        unit=text(order, names["unit_field"]) or text(row, own["unit_field"]),
+        unit_price=measure(order, names["customs_value_field"]) or measure(order, names["price_field"]),
+        currency=currency,
+        weight=weight,
+        weight_unit=profile.weight_unit if weight is not None else "",
+        origin_country=text(order, names["origin_field"]),
+        harmonized_code=text(order, names["harmonized_field"]),
     )
 
 
@@ -527,6 +607,119 @@ def field_conflict(name: str | None, theirs: str, ours: str) -> FieldConflict:
     )
 
 
+# -- freight cost on customer orders (sheet 9.3) ----------------------------------------------------------------
+
+
+def charges_of(order: str, profile: Profile) -> Target:
+    """The charges of one customer order, as a set."""
+    orders = profile.orders
+    place = f"{orders.set}{key_predicate({profile.order_key: order})}/{profile.charge.nav}"
+    return Target(orders.service, place, "customer_order_charge", orders.entity)
+
+
+def charge_order(row: Row, before: Row | None, goods: Sequence[GoodsLine] | None, profile: Profile) -> ChargeOrder:
+    """A customer order as freight cost sees it. `before` is its pre-posting, `goods` what of it ships.
+
+    Raises Rejected for what cannot be read.
+    """
+    names = profile.charge
+    state = text(row, profile.order_state_field)
+    weights = [line.weight for line in goods or ()]
+    values = [line.unit_price * line.quantity for line in goods or () if line.unit_price is not None and line.quantity]
+    return ChargeOrder(
+        order=text(row, profile.order_key),
+        company_code=text(row, names.company_field),
+        site=text(row, names.site_field),
+        currency=text(row, profile.order_currency_field),
+        state=state,
+        open=not any(same_state(state, closed) for closed in CLOSED_ORDERS),
+        address_id=text(row, names.address_field),
+        pre_posting=text(row, names.pre_posting_field),
+        cost_center=text(before or {}, names.cost_center_field),
+        account=text(before or {}, names.account_field),
+        weight=sum((w for w in weights if w is not None), Decimal(0)) if weights and None not in weights else None,
+        value=sum(values, Decimal(0)) if goods and len(values) == len(goods) else None,
+    )
+
+
+CLOSED_ORDERS = ("Invoiced", "Cancelled")
+"""States of an order in which IFS takes no charge."""
+
+
+def charge_body(part: FreightPart, reference: str, profile: Profile) -> dict[str, Any]:
+    """The charge as it is posted: our cost, and nothing for the customer to pay. Raises Rejected (code `charge_mode`).
+
+    Never an account or a cost centre: IFS takes them from the charge type and the order's pre-posting.
+    """
+    names = profile.charge
+    if names.amount_mode != "zero":
+        raise Rejected(
+            f"Charges that invoice the customer ({names.amount_mode}) are not offered yet.",
+            code="charge_mode",
+            remedy='Set customer_order_charge.amount_mode to "zero" in the settings of the connection, then replay.',
+            vendor="ifs_cloud",
+        )
+    body: dict[str, Any] = {
+        profile.order_key: part.order,
+        "Contract": part.site,
+        "Company": part.company_code,
+        "ChargeType": part.charge_type or names.charge_type,
+        "ChargedQty": 1,
+        "SalesUnitMeas": names.unit,
+        **dict.fromkeys(("ChargeAmount", "ChargeAmountInclTax", "BaseChargeAmount", "BaseChargeAmtInclTax"), 0),
+        names.cost_field: part.cost.amount,
+        "CurrencyRate": 1,
+        "StatisticalChargeDiff": 0,
+        **dict.fromkeys(("CollectDb", "MultipleTaxLines", "PrintChargeTypeDb", "PrintCollectChargeDb"), False),
+        "IntrastatExempt": False,
+        "UnitCharge": False,
+        "ShipmentId": shipment_of(part.document_key),
+    }
+    if part.address_id:
+        body["DeliveryAddress"] = part.address_id
+    if names.marker_field:
+        body[names.marker_field] = reference
+    return body
+
+
+def is_charge(row: Row, part: FreightPart, references: Sequence[str], profile: Profile) -> bool:
+    """Whether a charge of the order may be this part: by our own mark, else by shipment, charge type and cost (sheet 9.3)."""
+    names = profile.charge
+    if names.marker_field:
+        return text(row, names.marker_field) in references
+    return (
+        text(row, "ShipmentId") == str(shipment_of(part.document_key))
+        and text(row, "ChargeType") == (part.charge_type or names.charge_type)
+        and number(row, names.cost_field) == part.cost.amount
+    )
+
+
+def found_charge(row: Row, profile: Profile) -> FoundShipment:
+    """A charge as a look-up tells it: its number within the order."""
+    found = text(row, profile.charge.number_field)
+    return FoundShipment(found, (found,))
+
+
+class ChargeCorrection:
+    """Decides whether a charge's cost is to be set; `skipped` says what stands in the way."""
+
+    def __init__(self, cost: Decimal, ours: Decimal, profile: Profile) -> None:
+        self._cost, self._ours, self._names = cost, ours, profile.charge
+        self.skipped: tuple[str, ...] = ()
+
+    def __call__(self, row: Row) -> dict[str, Any]:
+        """{cost field: cost} where it is to be changed, else {}."""
+        names, stands = self._names, number(row, self._names.cost_field)
+        self.skipped = ()
+        if stands == self._cost:
+            return {}
+        if number(row, names.invoiced_field):
+            self.skipped = ("invoiced",)
+        elif stands != self._ours:
+            self.skipped = ("changed",)
+        return {} if self.skipped else {names.cost_field: self._cost}
+
+
 # -- the profile against $metadata ---------------------------------------------------------------------------
 
 
@@ -561,7 +754,11 @@ def uses(profile: Profile) -> list[tuple[Target, list[Use]]]:
     for block in ("receiver", "sender"):
         header += [Use(f"shipment.{block}.{key}", name, False) for key, name in getattr(shipment, block).items() if name]
     lines = [Use("shipment.key", shipment.key, True), *_named("shipment.lines", shipment.line, {"line_field"})]
+    poll = shipment.poll
+    names = {key: name for key, name in poll.history_names.items() if key != "unit"}
+    logged = [(poll.history, _named("shipment.poll.history", names, set(names)))] if poll.history else []
     return [
+        *logged,
         (shipment.header, header),
         (shipment.lines, lines),
         (profile.units, _named("handling_unit", profile.unit, {"shipment_field", "id_field"})),
@@ -573,6 +770,16 @@ def uses(profile: Profile) -> list[tuple[Target, list[Use]]]:
                 *_named("customer_address.fields", profile.customer_address, set()),
             ],
         ),
+    ]
+
+
+def uses_abroad(profile: Profile) -> list[tuple[Target, list[Use]]]:
+    """The sets that are read only for parcels that cross a border, with their fields."""
+    key = [Use("customer_order.lines.key", name, True) for name in profile.order_line_key]
+    currency = [Use("customer_order.currency_field", profile.order_currency_field, False)] if profile.order_currency_field else []
+    return [
+        (profile.order_lines, key + _named("customer_order.lines", profile.order_line, set())),
+        (profile.orders, [Use("customer_order.key", profile.order_key, True), *currency]),
     ]
 
 

@@ -12,7 +12,7 @@ import datetime as dt
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -55,6 +55,15 @@ DEFAULTS: dict[str, Any] = {
             "date_field": "PlannedShipDate",
             "date_type": "datetime",
             "window_days": 30,
+            "history": {
+                "service": "HistoryLogHandling",
+                "set": "HistoryLogOverviewSet",
+                "key_field": "LogId",
+                "unit_field": "LuName",
+                "unit": "Shipment",
+                "time_field": "TimeStamp",
+                "keys_field": "Keys",
+            },
         },
         "tracking_field": "AirwayBillNo",
         "forwarder_field": "ForwardAgentId",
@@ -62,6 +71,7 @@ DEFAULTS: dict[str, Any] = {
         "ship_date_field": "ActualShipDate",
         "planned_date_field": "PlannedShipDate",
         "weight_field": "ManualGrossWeight",
+        "delivery_terms_field": "DeliveryTerms",
         "status_field": None,
         "status_time_field": None,
         "estimated_delivery_field": None,
@@ -102,6 +112,9 @@ DEFAULTS: dict[str, Any] = {
             "unit_field": "SourceUnitMeas",
             "source_type_field": "SourceRefType",
             "order_field": "SourceRef1",
+            "order_line_field": "SourceRef2",
+            "order_release_field": "SourceRef3",
+            "order_item_field": "SourceRef4",
         },
         "actions": {"complete": None, "deliver": None, "close": None},
     },
@@ -157,7 +170,23 @@ DEFAULTS: dict[str, Any] = {
             "set": "CustomerOrderLineSet",
             "key": ["OrderNo", "LineNo", "RelNo", "LineItemNo"],
             "sku_field": "CatalogNo",
+            "description_field": "CatalogDesc",
+            "quantity_field": "BuyQtyDue",
+            "unit_field": "SalesUnitMeas",
+            "factor_field": "ConvFactor",
+            "inverted_factor_field": "InvertedConvFactor",
+            "price_field": "SaleUnitPrice",
+            "customs_value_field": None,
+            "net_weight_field": "AdjustedWeightNet",
+            "gross_weight_field": "AdjustedWeightGross",
+            "origin_field": None,
+            "harmonized_field": None,
         },
+        "currency_field": "CurrencyCode",
+        "company_field": "Company",
+        "site_field": "Contract",
+        "address_id_field": "ShipAddrNo",
+        "pre_posting_field": "PreAccountingId",
         "tracking_field": None,
         "carrier_field": "ForwardAgentId",
         "note_field": "NoteText",
@@ -168,6 +197,10 @@ DEFAULTS: dict[str, Any] = {
         "cost_field": "ChargeCost",
         "amount_mode": "zero",
         "enabled": True,
+        "number_field": "SequenceNo",
+        "invoiced_field": "InvoicedQty",
+        "marker_field": None,
+        "unit": "EA",
     },
     "purchase_order": {
         "service": "PurchaseOrderHandling",
@@ -204,6 +237,13 @@ DEFAULTS: dict[str, Any] = {
         "account_set": "Reference_Account",
         "code_part_set": "Reference_{part}",
         "cost_center_code_part": "CodeB",
+        "pre_posting": {
+            "service": None,
+            "set": "PreAccountingSet",
+            "key_field": "PreAccountingId",
+            "account_field": "AccountNo",
+            "part_prefix": "Codeno",
+        },
     },
     "labels": {"storage": "document", "doc_class": "LABEL"},
     "fulfillment": {"mode": "shipment_update"},
@@ -229,7 +269,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "fulfillment.mode": ("shipment_update", "shipment_deliver", "custom_entity"),
 }
 _RANGES = {"page_size": (1, PAGE_SIZE_CAP), "window_days": (1, 3660), "read_timeout_s": (1, 600)}
-_STRATEGIES = ("etag_window", "stamp")
+_STRATEGIES = ("etag_window", "stamp", "history_log")
 # What must be named for the ship flow to work at all; every other `..._field` may be null.
 _REQUIRED_FIELDS = frozenset(
     {
@@ -243,6 +283,15 @@ _REQUIRED_FIELDS = frozenset(
         "handling_unit.id_field",
         "customer_address.customer_field",
         "customer_address.address_field",
+        "shipment.poll.history.key_field",
+        "shipment.poll.history.unit_field",
+        "shipment.poll.history.time_field",
+        "shipment.poll.history.keys_field",
+        "customer_order.company_field",
+        "customer_order.site_field",
+        "customer_order_charge.cost_field",
+        "customer_order_charge.number_field",
+        "accounting.pre_posting.key_field",
     }
 )
 _ELSEWHERE = {
@@ -302,7 +351,8 @@ def _wrong(path: str, key: str, value: Any, default: Any) -> str:
     if path in _CHOICES:
         return "" if isinstance(value, str) and value in _CHOICES[path] else f"must be one of {', '.join(_CHOICES[path])}"
     if key == "strategy":
-        return "" if value in _STRATEGIES else f"must be one of {', '.join(_STRATEGIES)}; others are not offered"
+        offered = _STRATEGIES if path == "shipment.poll.strategy" else _STRATEGIES[:2]
+        return "" if value in offered else f"must be one of {', '.join(offered)}; others are not offered"
     if key in _RANGES:
         low, high = _RANGES[key]
         if value is None and default is None:
@@ -343,6 +393,10 @@ def _wrong_list(path: str, key: str, value: Any) -> str:
         return "must be a list of names (letters, digits, underscore)"
     if path == "shipment.key" and len(value) != 1:
         return "must name exactly one field, the shipment's number"
+    if path == "customer_order.key" and len(value) != 1:
+        return "must name exactly one field, the order's number"
+    if path == "customer_order.lines.key" and len(value) != 4:
+        return "must name four fields: order, line, release and item"
     return "must not be empty" if key in ("key", "ready_states") and not value else ""
 
 
@@ -406,11 +460,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How changes are found. `stamp_field` wins over `date_field` where it is set (sheet 8, S2 and S1)."""
+    """How changes are found. `stamp_field` wins over `date_field` where it is set (sheet 8, S2 and S1).
+
+    `history`: the history log is asked which shipments changed (sheet 8, S3); None where it is not.
+    """
 
     stamp_field: str | None
     date_field: str
     date_type: str
+    history: Target | None = None
+    history_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,12 +497,36 @@ class ShipmentProfile:
     signed_by_field: str | None
     planned_date_field: str | None
     weight_field: str | None
+    delivery_terms_field: str | None
     receiver_type_field: str | None
     receiver_id_field: str | None
     receiver_address_id_field: str | None
     receiver: Mapping[str, str | None]
     sender: Mapping[str, str | None]
     line: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeProfile:
+    """Charges of customer orders, with what of the order goes into them. `pre_posting` None: it is not read."""
+
+    nav: str
+    charge_type: str
+    cost_field: str
+    amount_mode: str
+    enabled: bool
+    number_field: str
+    invoiced_field: str | None
+    marker_field: str | None
+    unit: str
+    company_field: str
+    site_field: str
+    address_field: str | None
+    pre_posting_field: str | None
+    pre_posting: Target | None
+    pre_posting_key: str
+    account_field: str | None
+    cost_center_field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +544,13 @@ class Profile:
     weight_unit: str
     length_unit: str
     shipment: ShipmentProfile
+    orders: Target
+    order_key: str
+    order_currency_field: str | None
+    order_state_field: str | None
+    order_lines: Target
+    order_line_key: tuple[str, str, str, str]
+    order_line: Mapping[str, str | None]
     units: Target
     unit: Mapping[str, str | None]
     customer_addresses: Target
@@ -470,6 +560,7 @@ class Profile:
     sites: Target
     site_company_field: str
     site_field: str
+    charge: ChargeProfile
 
 
 def merged(over: Mapping[str, Any], under: Mapping[str, Any] = DEFAULTS) -> dict[str, Any]:
@@ -494,6 +585,7 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
             field=wrong[0].path,
         )
     shipment, units, addresses, sites = whole["shipment"], whole["handling_unit"], whole["customer_address"], whole["site"]
+    orders = whole["customer_order"]
     header = _target(shipment, "shipment")
     lines = shipment["lines"]
     if lines["service"] is None:  # the lines live in the shipment's own projection, as in the standard one
@@ -509,12 +601,21 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
             ready_states=tuple(shipment["ready_states"]),
             cancelled_states=tuple(shipment["cancelled_states"]),
             ready_filter=(shipment["ready_filter"] or "").strip(),
-            poll=Poll(poll["stamp_field"], poll["date_field"], poll["date_type"]),
+            poll=_poll(poll),
             receiver=shipment["receiver"],
             sender=shipment["sender"],
             line={key: name for key, name in shipment["lines"].items() if key.endswith("_field")},
             **names,
         ),
+        orders=_target(orders, "customer_order"),
+        order_key=orders["key"][0],
+        order_currency_field=orders["currency_field"],
+        order_state_field=orders["state_field"],
+        order_lines=_target(
+            {"service": orders["service"], "root": orders.get("root", "projection")} | orders["lines"], "customer_order.lines"
+        ),
+        order_line_key=tuple(orders["lines"]["key"]),
+        order_line={key: name for key, name in orders["lines"].items() if key.endswith("_field")},
         units=_target(units, "handling_unit"),
         unit={key: name for key, name in units.items() if key.endswith("_field")},
         customer_addresses=_target(addresses, "customer_address"),
@@ -524,8 +625,30 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
         sites=_target(sites, "site"),
         site_company_field=sites["company_field"],
         site_field=sites["site_field"],
+        charge=_charge(whole),
     )
 
+
+def _charge(whole: Mapping[str, Any]) -> ChargeProfile:
+    charge, orders, accounting = whole["customer_order_charge"], whole["customer_order"], whole["accounting"]
+    before = accounting["pre_posting"]
+    return ChargeProfile(
+        **{key: charge[key] for key in _CHARGE_FIELDS},
+        company_field=orders["company_field"],
+        site_field=orders["site_field"],
+        address_field=orders["address_id_field"],
+        pre_posting_field=orders["pre_posting_field"],
+        pre_posting=_target(before, "accounting.pre_posting") if before["service"] else None,
+        pre_posting_key=before["key_field"],
+        account_field=before["account_field"],
+        cost_center_field=f"{before['part_prefix']}{accounting['cost_center_code_part'].removeprefix('Code')}",
+    )
+
+
+_CHARGE_FIELDS = (
+    *("nav", "charge_type", "cost_field", "amount_mode", "enabled"),
+    *("number_field", "invoiced_field", "marker_field", "unit"),
+)
 
 _TOP = (
     "realm",
@@ -554,10 +677,19 @@ _SHIPMENT_FIELDS = (
     "signed_by_field",
     "planned_date_field",
     "weight_field",
+    "delivery_terms_field",
     "receiver_type_field",
     "receiver_id_field",
     "receiver_address_id_field",
 )
+
+
+def _poll(poll: Mapping[str, Any]) -> Poll:
+    if poll["strategy"] != "history_log":
+        return Poll(poll["stamp_field"], poll["date_field"], poll["date_type"])
+    history = poll["history"]
+    names = {key: str(name) for key, name in history.items() if key.endswith("_field") or key == "unit"}
+    return Poll(None, poll["date_field"], poll["date_type"], _target(history, "shipment.poll.history"), names)
 
 
 def _target(block: Mapping[str, Any], path: str) -> Target:

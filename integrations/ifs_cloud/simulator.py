@@ -20,7 +20,7 @@ happen once per distinct header value; add `;anything` to make a value distinct.
 understood by header too.
 
 Control calls under `/_sim`, all with "tenant": POST `seed` {set, rows}, `shipments` {count, start_id, site, state, lines,
-handling_units, own_address, any column}, `edit` {set, key, values, user}, `options` {any of `DEFAULT_OPTIONS`}, `demo`
+handling_units, own_address, weights, any column}, `edit` {set, key, values, user}, `options` {any of `DEFAULT_OPTIONS`}, `demo`
 {date}; GET `tracking` for all numbers written. `/_sim/state` holds under tenants.<t>.history.<entity>.<keyref> who
 wrote what.
 """
@@ -39,6 +39,7 @@ from urllib.parse import unquote_plus
 
 from integrations.base.simulator import Fault, SimRequest, SimResponse
 from integrations.ifs_cloud import simulator_odata as odata
+from integrations.ifs_cloud.simulator_console import CONSOLE
 from integrations.ifs_cloud.simulator_demo import DEMO_FAULTY
 from integrations.ifs_cloud.simulator_odata import ODataError, Row, malformed
 from integrations.ifs_cloud.simulator_schema import DECIMAL, READ_ONLY_PROJECTIONS, BadValue, Entity, Schema, metadata, schema_for
@@ -90,12 +91,19 @@ class IfsCloudSimulator(IfsStore):
     """See the module's text. All public methods may be called from any thread."""
 
     slug = "ifs_cloud"
+    console = CONSOLE
 
     def __init__(self, *, state_file: Path | None = None) -> None:
         self._waiting: list[tuple[str, str]] = []
         self._here: list[tuple[str, str]] = []
         self._spent: set[str] = set()
         super().__init__(state_file=state_file)
+
+    def no_faults(self) -> None:
+        """Behave from now on; also forgets waiting faults."""
+        with self.lock:
+            self._waiting.clear()
+            super().no_faults()
 
     def reset(self) -> None:
         """Back to the seed; also forgets waiting faults."""
@@ -122,8 +130,18 @@ class IfsCloudSimulator(IfsStore):
                 self.route("GET", rf"{front}/{name}", self._odata, label=f"{service}.svc/{name}")
                 for method in ("GET", "PATCH"):
                     self.route(method, rf"{front}/{name}\([^/]*\)", self._odata, label=f"{service}.svc/{name}(key)")
+            if "CustomerOrderChargeSet" in sets_of:
+                self._route_charges(front, service)
         for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
             self.route(method, r"/(?:main|int)/ifsapplications/(?:projection|entity)/.*", self._odata, label="other")
+
+    def _route_charges(self, front: str, service: str) -> None:
+        """Charges hang on their order, also where they are written (sheet 9.3)."""
+        array = r"CustomerOrderSet\([^/]*\)/CustomerOrderChargeArray"
+        for method in ("GET", "POST"):
+            self.route(method, rf"{front}/{array}", self._odata, label=f"{service}.svc/CustomerOrderChargeArray")
+        for method in ("GET", "PATCH"):
+            self.route(method, rf"{front}/{array}\([^/]*\)", self._odata, label=f"{service}.svc/CustomerOrderChargeArray(key)")
 
     def not_found(self, request: SimRequest) -> SimResponse:
         return _problem(ODataError(404, "ODP_RESOURCE_NOTFOUND", "Resource not found."))
@@ -317,18 +335,25 @@ class IfsCloudSimulator(IfsStore):
                 return self._list(call, set_name, entity, {})
             if key is not None and not deeper:
                 return self._read(call, set_name, entity, key)
-            if key is not None and len(deeper) == 1 and deeper[0][0] in entity.arrays and deeper[0][1] is None:
-                navigation = entity.arrays[deeper[0][0]]
+            if key is not None and len(deeper) == 1 and deeper[0][0] in entity.arrays:
                 parent = self._get(call, entity, key)
-                pins = {theirs: frozenset({parent.get(own)}) for own, theirs in navigation.on}
-                child_set = next(name for name, target in sets.items() if target == navigation.target)
-                return self._list(call, child_set, schema.entities[navigation.target], pins)
+                child_set, child, pins = _child(call, entity, deeper[0][0], parent)
+                if deeper[0][1] is None:
+                    return self._list(call, child_set, child, pins)
+                return self._read(call, child_set, child, _child_key(call, child, deeper[0][1], pins))
             raise ODataError(404, "ODP_RESOURCE_NOTFOUND", "Resource not found.")
         if not entity.writable or service in READ_ONLY_PROJECTIONS or (request.method == "PATCH" and key is None):
             raise ODataError(405, "ODP_METHOD_NOT_ALLOWED", "Method not allowed.", headers={"Allow": "GET"})
         if service in call.options["read_only_projections"]:
             raise ODataError(403, "ODP_ACCESS_DENIED", f"The user may not change anything in {service}.")
         body = _json_object(request) if request.method in ("POST", "PATCH") else {}
+        if key is not None and len(deeper) == 1 and deeper[0][0] == "CustomerOrderChargeArray":
+            order = self._get(call, entity, key)
+            child_set, child, pins = _child(call, entity, deeper[0][0], order)
+            if request.method == "POST" and deeper[0][1] is None:
+                return self._post_charge(call, child_set, child, order, body)
+            if request.method == "PATCH" and deeper[0][1] is not None:
+                return self._patch_charge(call, child_set, child, _child_key(call, child, deeper[0][1], pins), body)
         if request.method != "PATCH" or key is None or deeper:
             raise odata.not_implemented(f"{request.method} {match['rest']} in this simulator")
         return self._patch(call, set_name, entity, key, body)
@@ -424,7 +449,7 @@ class IfsCloudSimulator(IfsStore):
 
     def _get(self, call: _Call, entity: Entity, key: Row) -> Row:
         """The record, 404 if there is none or it is hidden from the user (sheet 6)."""
-        row: Row | None = call.data["rows"][entity.name].get(entity.keyref(key))
+        row: Row | None = call.data["rows"].get(entity.name, {}).get(entity.keyref(key))
         if row is None or not self._visible(call.data, entity, row):
             raise ODataError(404, "ITEM_NOT_EXIST", f"The {entity.name} object does not exist.")
         return row
@@ -469,6 +494,69 @@ class IfsCloudSimulator(IfsStore):
             return SimResponse(204)
         return self._single(call, set_name, entity, row)
 
+    def _post_charge(self, call: _Call, set_name: str, entity: Entity, order: Row, body: dict[str, Any]) -> SimResponse:
+        """Sheet 9.3: a charge of an order. IFS has no protection against the same POST twice (5.1)."""
+        given, refusal = self._accept(call, entity, body)
+        if given.get("OrderNo", order["OrderNo"]) != order["OrderNo"]:
+            raise malformed("The key in the body differs from the key of the parent.")
+        if "SequenceNo" in given:
+            raise _database_error(call, "20121", "CustomerOrderCharge.INSERT: The field SequenceNo may not be given.")
+        if refusal:
+            raise refusal
+        kinds = call.options.get("charge_types", DEFAULT_OPTIONS["charge_types"])
+        for name in ("ChargeType", "Contract", "Company", "ChargedQty", "SalesUnitMeas", "ChargeAmount", "ChargeCost"):
+            if given.get(name) is None:
+                raise _database_error(call, "20124", f"CustomerOrderCharge.NULL: The field {name} must have a value.")
+        if order["Objstate"] in ("Invoiced", "Cancelled"):
+            text = f"Charges may not be added to a customer order in state {order['Objstate']}."
+            raise _database_error(call, "20130", f"CustomerOrderCharge.STATE: {text}")
+        if given["ChargeType"] not in kinds:
+            text = f"The sales charge type {given['ChargeType']} does not exist on site {order['Contract']}."
+            raise _database_error(call, "20125", f"SalesChargeType.NOTEXIST: {text}")
+        if (given["Contract"], given["Company"]) != (order["Contract"], order["Company"]):
+            raise _database_error(call, "20110", "CustomerOrderCharge.SITE: Site and company must be those of the order.")
+        if given["ChargedQty"] == 0:
+            raise _database_error(call, "20110", "CustomerOrderCharge.QTY: The charged quantity may not be zero.")
+        number = given.get("ShipmentId")
+        if number is not None and f"SHIPMENT_ID={number}^" not in call.data["rows"]["Shipment"]:
+            raise _database_error(call, "20125", f"Shipment.NOTEXIST: The shipment {number} does not exist.")
+        others = call.data["rows"].get(entity.name, {}).values()
+        taken = [row["SequenceNo"] for row in others if row["OrderNo"] == order["OrderNo"]]
+        row = {"InvoicedQty": 0} | given | {"OrderNo": order["OrderNo"], "SequenceNo": max(taken, default=0) + 1}
+        row["TotalChargeCost"] = round(row["ChargeCost"] * row["ChargedQty"], 2)
+        keyref = self._insert(call.tenant, call.data, entity, row)
+        self._write(call.tenant, call.schema.entities["CustomerOrder"], order, {"ChargesExist": True}, call.data["client_id"])
+        stored = call.data["rows"][entity.name][keyref]
+        self._vouch(call, order, stored, stored["TotalChargeCost"])
+        return self._single(call, set_name, entity, stored, status=201)
+
+    def _patch_charge(self, call: _Call, set_name: str, entity: Entity, key: Row, body: dict[str, Any]) -> SimResponse:
+        """Sheet 9.3: a charge may be changed until it is invoiced; what was vouched for is corrected by the difference."""
+        row = self._get(call, entity, key)
+        if row.get("InvoicedQty"):
+            raise _database_error(call, "20130", "CustomerOrderCharge.INVOICED: An invoiced charge may not be changed.")
+        before = row["TotalChargeCost"]
+        answer = self._patch(call, set_name, entity, key, body)
+        if answer.status < 300:
+            row["TotalChargeCost"] = round(row["ChargeCost"] * row["ChargedQty"], 2)
+            if row["TotalChargeCost"] != before:
+                order = call.data["rows"]["CustomerOrder"][f"ORDER_NO={row['OrderNo']}^"]
+                self._vouch(call, order, row, round(row["TotalChargeCost"] - before, 2))
+        return answer
+
+    def _vouch(self, call: _Call, order: Row, charge: Row, amount: float) -> None:
+        """Two voucher rows: the account of the charge type, the cost centre of the order's pre-posting (sheet 13)."""
+        entity = call.schema.entities["VoucherRow"]
+        before = call.data["rows"].setdefault("PreAccounting", {}).get(f"PRE_ACCOUNTING_ID={order.get('PreAccountingId')}^", {})
+        number = len(call.data["rows"].setdefault(entity.name, {})) // 2 + 1
+        account = call.options.get("charge_types", DEFAULT_OPTIONS["charge_types"])[charge["ChargeType"]]
+        today = self.now().date()
+        for place, (code, value) in enumerate(((account, amount), ("2440", -amount)), 1):
+            row = {"Company": order["Company"], "VoucherType": "M", "AccountingYear": today.year, "AccountingPeriod": today.month}
+            row |= {"VoucherNo": number, "RowNo": place, "Account": code, "Amount": value, "VoucherDate": today.isoformat()}
+            row |= {"DebetAmount": max(value, 0), "CreditAmount": max(-value, 0), "ReferenceNumber": order["OrderNo"]}
+            self._insert(call.tenant, call.data, entity, row | {"CodeB": before.get("CodenoB"), "Text": charge["ChargeType"]})
+
     def _upsert(
         self, call: _Call, set_name: str, entity: Entity, key: Row, changes: Row, refusal: ODataError | None
     ) -> SimResponse:
@@ -512,6 +600,22 @@ class IfsCloudSimulator(IfsStore):
         field = next((c for c in known if c in changes), "AirwayBillNo" if "AirwayBillNo" in known else entity.touch)
         value = changes.get(field) if arg == "same" else arg or "TYPED-BY-ALICE"
         self._write(call.tenant, entity, row, {field: value}, "ALICE")
+
+
+def _child(call: _Call, entity: Entity, array: str, parent: Row) -> tuple[str, Entity, dict[str, frozenset[Any]]]:
+    """Set, entity and pinned columns of a navigation array of one record."""
+    navigation = entity.arrays[array]
+    pins = {theirs: frozenset({parent.get(own)}) for own, theirs in navigation.on}
+    child_set = next(name for name, target in call.sets.items() if target == navigation.target)
+    return child_set, call.schema.entities[navigation.target], pins
+
+
+def _child_key(call: _Call, child: Entity, text: str, pins: dict[str, frozenset[Any]]) -> Row:
+    """The key of one row of an array. Raises ODataError for a row that hangs on another record."""
+    key: Row = odata.parse_key(child, text, call.namespace)
+    if any(key.get(name) not in values for name, values in pins.items()):
+        raise ODataError(404, "ITEM_NOT_EXIST", f"The {child.name} object does not exist.")
+    return key
 
 
 def _problem(error: ODataError) -> SimResponse:

@@ -87,17 +87,18 @@ RECEIVERS = (
 )
 
 # A street that fills more than three lines of 35 characters however it is broken.
-_ENDLESS_STREETS = (
+ENDLESS_STREETS = (
     "Northwestern Regional Consolidated Distribution and Returns Processing Campus",
     "Building Seventeen, Mezzanine Level, Receiving Corridor Behind Loading Dock Forty-Two",
 )
 
+# Part, description, price of one in USD.
 _PARTS = (
-    ("HYD-4410", "Hydraulic seal kit"),
-    ("BRG-6204", "Deep groove bearing 6204"),
-    ("VLV-0150", "Ball valve 1-1/2 in"),
-    ("CTL-2300", "Controller board rev C"),
-    ("FLT-0900", "Filter cartridge 5 micron"),
+    ("HYD-4410", "Hydraulic seal kit", 38.5),
+    ("BRG-6204", "Deep groove bearing 6204", 6.75),
+    ("VLV-0150", "Ball valve 1-1/2 in", 52),
+    ("CTL-2300", "Controller board rev C", 219.9),
+    ("FLT-0900", "Filter cartridge 5 micron", 11.2),
 )
 
 DEMO_FIRST_ID = 1001
@@ -143,13 +144,14 @@ def shipment_rows(
     lines: int = 1,
     handling_units: int = 1,
     own_address: bool = True,
+    weights: bool = True,
     values: dict[str, Any] | None = None,
 ) -> Rows:
     """One shipment with its lines, handling units, customer order and order lines.
 
     `planned` is aware UTC. Weights alternate between kg and lb from shipment to shipment. Without `own_address` only
     receiver and address id are on the shipment, so that the customer's address has to be read. `values` are columns
-    of the shipment that replace the made ones. Raises KeyError for an unknown site.
+    of the shipment that replace the made ones; without `weights` nothing was weighed. Raises KeyError for an unknown site.
     """
     sender = {s.contract: s for s in SITES}[site]
     receiver = RECEIVERS[shipment_id % len(RECEIVERS)]
@@ -223,7 +225,7 @@ def shipment_rows(
         "HandlingUnit": [],
     }
     for number in range(1, lines + 1):
-        part, description = _PARTS[(shipment_id + number) % len(_PARTS)]
+        part, description, price = _PARTS[(shipment_id + number) % len(_PARTS)]
         quantity = 1 + (shipment_id + number) % 4
         rows["ShipmentLine"].append(
             {
@@ -260,6 +262,12 @@ def shipment_rows(
                 "QtyPicked": quantity,
                 "QtyShipped": 0,
                 "SalesUnitMeas": "pcs",
+                "SaleUnitPrice": price,
+                "BaseSaleUnitPrice": price,
+                "CurrencyRate": 1,
+                "ConvFactor": 1,
+                "InvertedConvFactor": 1,
+                "AdjustedWeightNet": round(quantity * 0.3, 2),
                 "AdjustedWeightGross": round(quantity * (0.9 if metric else 2.0), 2),
                 "PreAccountingId": 600000 + shipment_id,
                 "PlannedShipDate": stamp(planned),
@@ -284,7 +292,17 @@ def shipment_rows(
                 "MixOfPartNumberBlocked": False,
             }
         )
+    if not weights:
+        _unweigh(rows)
     return rows
+
+
+def _unweigh(rows: Rows) -> None:
+    """Take every weight away."""
+    for row in rows["HandlingUnit"]:
+        row["OperativeGrossWeight"] = row["UomForWeight"] = None
+    for row in rows["CustomerOrderLine"]:
+        row["AdjustedWeightGross"] = row["AdjustedWeightNet"] = None
 
 
 def demo_rows(date: dt.date) -> Rows:
@@ -319,9 +337,6 @@ def _break(shipment_id: int, rows: Rows) -> None:
             shipment["ShipViaCode"] = rows["CustomerOrder"][0]["ShipViaCode"] = "ROAD-X"
         case 1014:
             shipment["ReceiverZipCode"] = None
-            shipment["ReceiverAddress1"], shipment["ReceiverAddress2"] = _ENDLESS_STREETS
+            shipment["ReceiverAddress1"], shipment["ReceiverAddress2"] = ENDLESS_STREETS
         case 1021:
-            for row in rows["HandlingUnit"]:
-                row["OperativeGrossWeight"] = row["UomForWeight"] = None
-            for row in rows["CustomerOrderLine"]:
-                row["AdjustedWeightGross"] = None
+            _unweigh(rows)

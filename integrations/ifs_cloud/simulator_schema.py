@@ -283,9 +283,57 @@ _ORDER = Entity(
         _many(INSTANT, "DateEntered! WantedDeliveryDate PlannedDeliveryDate"),
     ),
     references={"ContractRef": Navigation("CompanySite", (("Contract", "Contract"),))},
-    arrays={"OrderLinesArray": Navigation("CustomerOrderLine", (("OrderNo", "OrderNo"),))},
+    arrays={
+        "OrderLinesArray": Navigation("CustomerOrderLine", (("OrderNo", "OrderNo"),)),
+        "CustomerOrderChargeArray": Navigation("CustomerOrderCharge", (("OrderNo", "OrderNo"),)),
+    },
     final=frozenset({"Invoiced", "Cancelled"}),
     touch="InternalRef",
+)
+
+_ORDER_CHARGE = Entity(
+    name="CustomerOrderCharge",
+    keys=("OrderNo", "SequenceNo"),
+    columns=_columns(
+        _texts(
+            "OrderNo:12! Contract:5! Company:20! ChargeType:25! SalesUnitMeas:10 DeliveryAddress:50 LineNo:4! RelNo:4! "
+            "TaxCode:20 ChargeTypeDescription:35!"
+        ),
+        _many(
+            DECIMAL,
+            "SequenceNo! LineItemNo! ShipmentId! ChargedQty ChargeAmount ChargeAmountInclTax BaseChargeAmount "
+            "BaseChargeAmtInclTax ChargeCost CurrencyRate InvoicedQty! StatisticalChargeDiff TotalChargeCost!",
+        ),
+        _many(
+            BOOLEAN,
+            "CollectDb MultipleTaxLines PrintChargeTypeDb PrintCollectChargeDb IntrastatExempt UnitCharge",
+        ),
+    ),
+    references={"OrderNoRef": Navigation("CustomerOrder", (("OrderNo", "OrderNo"),))},
+    touch="TaxCode",
+)
+
+_PRE_ACCOUNTING = Entity(
+    name="PreAccounting",
+    keys=("PreAccountingId",),
+    columns=_columns(
+        _many(DECIMAL, "PreAccountingId!"),
+        _texts(f"Company:20! AccountNo:20 {' '.join(f'Codeno{letter}:20' for letter in 'BCDEFGHIJ')}"),
+    ),
+    writable=False,
+    touch="CodenoJ",
+)
+
+_VOUCHER_ROW = Entity(
+    name="VoucherRow",
+    keys=("Company", "VoucherType", "AccountingYear", "VoucherNo", "RowNo"),
+    columns=_columns(
+        _texts("Company:20! VoucherType:3! Account:20! CodeB:20! CurrencyCode:3! Text:200! ReferenceNumber:50!"),
+        _many(DECIMAL, "AccountingYear! AccountingPeriod! VoucherNo! RowNo! DebetAmount! CreditAmount! Amount!"),
+        _many(DATE, "VoucherDate!"),
+    ),
+    writable=False,
+    touch="Text",
 )
 
 _ORDER_LINE = Entity(
@@ -299,12 +347,25 @@ _ORDER_LINE = Entity(
         [Column("Objstate", "CustomerOrderState", writable=False)],
         _many(
             DECIMAL,
-            "LineItemNo! BuyQtyDue QtyAssigned! QtyPicked! QtyShipped! AdjustedWeightNet AdjustedWeightGross PreAccountingId",
+            "LineItemNo! BuyQtyDue QtyAssigned! QtyPicked! QtyShipped! AdjustedWeightNet AdjustedWeightGross PreAccountingId "
+            "SaleUnitPrice BaseSaleUnitPrice Discount CustomsValue CurrencyRate ConvFactor InvertedConvFactor",
         ),
         _many(INSTANT, "PlannedShipDate RealShipDate! WantedDeliveryDate"),
     ),
     references={"OrderNoRef": Navigation("CustomerOrder", (("OrderNo", "OrderNo"),))},
     final=frozenset({"Invoiced", "Cancelled"}),
+)
+
+_HISTORY = Entity(
+    name="HistoryLog",
+    keys=("LogId",),
+    columns=_columns(
+        _many(DECIMAL, "LogId!"),
+        _texts("LuName:30! Username:30! HistoryType:20! Keys:600! Note:2000!"),
+        _many(INSTANT, "TimeStamp!"),
+    ),
+    writable=False,
+    touch="Note",
 )
 
 _PROJECTION = Entity(
@@ -322,6 +383,10 @@ _ENTITIES = (
     _CUSTOMER_ADDRESS,
     _ORDER,
     _ORDER_LINE,
+    _ORDER_CHARGE,
+    _PRE_ACCOUNTING,
+    _VOUCHER_ROW,
+    _HISTORY,
     _PROJECTION,
 )
 
@@ -334,16 +399,20 @@ _PROJECTIONS: dict[str, dict[str, str]] = {
     "CustomerOrderHandling": {
         "CustomerOrderSet": "CustomerOrder",
         "CustomerOrderLineSet": "CustomerOrderLine",
+        "CustomerOrderChargeSet": "CustomerOrderCharge",
         "Reference_CompanySite": "CompanySite",
     },
     "CustomerOrdersHandling": {"CustomerOrderSet": "CustomerOrder"},
     "HandlingUnitsHandling": {"HandlingUnits": "HandlingUnit"},
+    "HistoryLogHandling": {"HistoryLogOverviewSet": "HistoryLog"},
+    "PreAccountingHandling": {"PreAccountingSet": "PreAccounting"},
     "ShipmentHandling": {
         "ShipmentSet": "Shipment",
         "ShipmentLineSet": "ShipmentLine",
         "Reference_CompanySite": "CompanySite",
     },
     "SitesHandling": {"Reference_CompanySite": "CompanySite"},
+    "VoucherRowsAnalysis": {"VoucherRowSet": "VoucherRow"},
 }
 
 _ENTITY_SERVICES = ("Shipment", "ShipmentLine", "HandlingUnit", "CustomerOrder", "CustomerOrderLine")
@@ -362,7 +431,12 @@ _CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Cf_Delivery_Status", STRING, 100),
         Column("Cf_Ready_To_Ship", BOOLEAN),
     ),
-    "CustomerOrderLine": (Column("Cf_Tracking_No", STRING, 100),),
+    "CustomerOrderLine": (
+        Column("Cf_Tracking_No", STRING, 100),
+        Column("Cf_Origin_Country", STRING, 50),
+        Column("Cf_Customs_Stat_No", STRING, 20),
+    ),
+    "CustomerOrderCharge": (Column("Cf_Freight_Ref", STRING, 50),),
 }
 
 

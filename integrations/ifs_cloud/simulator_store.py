@@ -29,8 +29,10 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "missing_if_match": "428",  # "412", or "upsert"
     "enum_lenient": False,  # True: Objstate eq 'Completed' is understood
     "database_error_status": 400,  # or 500
+    "history_logged": [],  # logical units for which history logging is on (sheet 8, S3), such as "Shipment"
     "denied_projections": [],
     "read_only_projections": [],
+    "charge_types": {"FREIGHT": "6400", "FRTOUT": "6410"},  # sales charge types, with the account that posting control gives
     "active_entity_services": ["CustomerOrderEntity", "CustomerOrderLineEntity", "ShipmentEntity", "ShipmentLineEntity"],
     "allowed_companies": ["10"],
     "allowed_sites": ["S1", "S2"],
@@ -118,12 +120,13 @@ class IfsStore(Simulator):
         lines: int = 1,
         handling_units: int = 1,
         own_address: bool = True,
+        weights: bool = True,
         **values: Any,
     ) -> list[int]:
         """Make shipments that are ready for a carrier, with order, lines and handling units; returns their ids.
 
-        `values` are columns of the shipment. Raises ValueError for unknown columns, bad values or ids in use,
-        KeyError for an unknown tenant or site.
+        `values` are columns of the shipment; without `weights` nothing was weighed. Raises ValueError for unknown
+        columns, bad values or ids in use, KeyError for an unknown tenant or site.
         """
         with self.lock:
             first = start_id or self._tenant(tenant)["next_shipment_id"]
@@ -139,6 +142,7 @@ class IfsStore(Simulator):
                     lines=lines,
                     handling_units=handling_units,
                     own_address=own_address,
+                    weights=weights,
                     values=values,
                 )
                 self._load_rows(tenant, rows)
@@ -191,6 +195,12 @@ class IfsStore(Simulator):
         with self.lock:
             rows = self._tenant(tenant)["rows"]["Shipment"].values()
             return {row["ShipmentId"]: row[field] for row in rows if row.get(field)}
+
+    def charges(self, tenant: str = "standard") -> list[Row]:
+        """The charges of all customer orders, as they stand, in the order in which they were made."""
+        with self.lock:
+            rows = self._tenant(tenant)["rows"].get("CustomerOrderCharge", {}).values()
+            return [{k: v for k, v in row.items() if not k.startswith("@")} for row in rows]
 
     def history(self, tenant: str, set_name: str, key: Row) -> list[Row]:
         """Who wrote what to a record since it was made: [{"at", "user", "field", "old", "new"}], oldest first."""
@@ -264,7 +274,7 @@ class IfsStore(Simulator):
         # Nulls are not kept: a column that is absent reads as null.
         row: Row = {name: value for name, value in values.items() if value is not None}
         keyref = entity.keyref(row)
-        rows = data["rows"][entity.name]
+        rows = data["rows"].setdefault(entity.name, {})  # a state file of an earlier release has no place for new entities
         if keyref in rows:
             raise ValueError(f"{entity.name} {keyref} exists already")
         row |= {"luname": entity.name, "keyref": keyref, "@objid": f"AAAS3kAAE{data['next_objid']:05X}AAAA"}
@@ -274,6 +284,7 @@ class IfsStore(Simulator):
         for (owner, name, column), index in self._indexes.items():
             if (owner, name) == (tenant, entity.name):
                 index.setdefault(row.get(column), []).append(keyref)
+        self._log(tenant, data, entity, row, "Insert", "IFSAPP")
         if entity.name == "Shipment":
             data["next_shipment_id"] = max(data["next_shipment_id"], row["ShipmentId"] + 1)
         return keyref
@@ -290,6 +301,17 @@ class IfsStore(Simulator):
                 row[name] = value
             self._indexes.pop((tenant, entity.name, name), None)
         self._bump(entity, row)
+        self._log(tenant, self._tenant(tenant), entity, row, "Modify", user)
+
+    def _log(self, tenant: str, data: dict[str, Any], entity: Entity, row: Row, kind: str, user: str) -> None:
+        """A row of the history log, where logging is on for the logical unit."""
+        if entity.name not in data["options"].get("history_logged", ()):
+            return
+        log = schema_for(data["kind"]).entities["HistoryLog"]
+        # A state file of an earlier release has no place for it.
+        told = {"LogId": len(data["rows"].setdefault(log.name, {})) + 1, "LuName": entity.name, "Keys": row["keyref"]}
+        told |= {"Username": user, "HistoryType": kind, "TimeStamp": stamp(self.now())}
+        self._insert(tenant, data, log, told)
 
     def _bump(self, entity: Entity, row: Row) -> None:
         """A new objversion: the time in whole seconds, at least one more than before (sheet 13)."""
@@ -311,7 +333,7 @@ class IfsStore(Simulator):
     ) -> list[Row]:
         """All visible rows that match, in the order asked for, else by key. Nulls sort last, as in Oracle."""
         data = self._tenant(tenant)
-        rows: dict[str, Row] = data["rows"][entity.name]
+        rows: dict[str, Row] = data["rows"].setdefault(entity.name, {})
         narrowing = [*pins.items(), *(wanted.pins.items() if wanted else ())]
         indexed = next(((c, v) for c, v in narrowing if c in _INDEXED), None)
         if indexed:

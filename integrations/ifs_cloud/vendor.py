@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from integrations.base.vendor import Credential, Environment, Limit, Role, Timeouts, Vendor
+from integrations.base.vendor import Credential, Environment, InDoubt, Limit, Role, Timeouts, Vendor
 from integrations.ifs_cloud.profile import DEFAULTS, check_settings
 
 SETUP_HELP = """\
@@ -16,7 +16,8 @@ What an IFS administrator prepares, once per tenant:
 2. Service user. The client's service account needs a user in IFS of its own, so that IFS shows who wrote.
 3. Permission set. Grant the service user every projection named in the profile: for shipping ShipmentHandling,
    HandlingUnitsHandling, SitesHandling and CustomerHandling. A read-only role is enough for reading; writing the tracking
-   number needs a permission set that may update shipments.
+   number needs a permission set that may update shipments. Freight cost on orders needs CustomerOrderHandling with the
+   right to add and update customer order charges.
 4. Allowed Companies. Add every company code entered here to the service user's Allowed Companies.
 5. Sites. Allow every site entered here for the service user. IFS hides what is not allowed instead of refusing it:
    a missing company or site looks like an empty list.
@@ -78,6 +79,9 @@ VENDOR = Vendor(
         Limit("token", "credential", 5, 10.0),
     ),
     timeouts=Timeouts(connect_s=10.0, read_s=60.0, total_s=60.0),
+    # A charge is looked up where it would stand, in IFS's own database: five minutes after the request must have ended,
+    # not finding it is proof (sheet 5.1 has no other protection against posting twice).
+    in_doubt=InDoubt(resend_after_s=300),
     max_parallel=4,
     settings_defaults=DEFAULTS,
     check_settings=check_settings,

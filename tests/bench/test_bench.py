@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.bench import pages
 from tests.bench.matrix import arguments, main
 
 pytestmark = [pytest.mark.drill, pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")]
@@ -23,6 +24,14 @@ def test_five_shipments_give_every_figure(capsys: pytest.CaptureFixture[str]):
     counted = told["counts"]["sqlite"]
     assert counted["statements"] > counted["commits"] > 3
     assert counted["idle_calls"] == {"ifs_cloud GET ShipmentHandling.svc/ShipmentSet": 1}
+
+
+def test_every_page_is_asked_for(capsys: pytest.CaptureFixture[str]):
+    assert pages.main(["--rows", "300", "--repeat", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["pages"]) == set(pages.addresses(300, 1, 1))
+    assert all(page["queries"] for by_user in told["pages"].values() for page in by_user.values())
+    assert told["export"]["owner"]["rows"] == 300 and told["export"]["viewer"]["rows"] == 270
 
 
 @pytest.mark.parametrize("wrong", ["--workers=0", "--shipments=-1", "--latency-ms=-5", "--repeat=0"])

@@ -10,6 +10,8 @@ from typing import Any
 from django.test import Client
 
 from connector.models import (
+    Alert,
+    AlertChannel,
     Backfill,
     Connection,
     Effect,
@@ -20,6 +22,7 @@ from connector.models import (
     Membership,
     Package,
     Pause,
+    Proof,
     Reference,
     Shipment,
     SourceRecord,
@@ -48,6 +51,13 @@ class House:
     shipment: Any = None
     backfill: Any = None
     package: Any = None
+    alert: Any = None
+    channel: Any = None
+
+    @property
+    def call(self) -> Exchange:
+        """A call of the failed transfer."""
+        return Exchange.objects.filter(transfer=self.transfers["failed"]).order_by("pk")[0]
 
     def person(self, role: str) -> User:
         return User.objects.get(username=f"{role}-{self.tenant.slug}")
@@ -89,6 +99,18 @@ def build(slug: str) -> House:
         created_by="test",
         created_at=NOW,
     )
+    house.alert = Alert.objects.create(
+        tenant=tenant,
+        cause="failed",
+        group_key=f"failed:{mark}:integration:{integration.pk}",
+        title=f"{mark} title",
+        first_at=NOW,
+        last_at=NOW,
+    )
+    house.channel = AlertChannel(tenant=tenant, kind="webhook", name=f"{mark} channel", enabled=False, since=NOW, created_at=NOW)
+    house.channel.host = f"{slug}.example.com"
+    house.channel.set_secrets({"url": f"https://{slug}.example.com/url-secret-of-{slug}", "secret": f"secret-of-{slug}"})
+    house.channel.save()
     Pause.objects.create(
         tenant=tenant,
         scope="connection",
@@ -192,6 +214,15 @@ def bought(house: House) -> None:
         data=b"%PDF-1.4 x",
         sha256="0" * 64,
         size=10,
+        created_at=NOW,
+    )
+    Proof.objects.create(
+        tenant=house.tenant,
+        package=house.package,
+        media_type="application/pdf",
+        data=b"%PDF-1.4 signed",
+        sha256="0" * 64,
+        size=15,
         created_at=NOW,
     )
     Reference.objects.create(

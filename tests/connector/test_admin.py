@@ -22,7 +22,7 @@ from tests.connector.admin_support import House, build, client_of, owner
 pytestmark = pytest.mark.django_db
 
 COMPANIES = '[{"code": "10", "sites": ["S1"]}]'
-LISTS = ("transfer", "shipment", "connection", "integration", "tenant", "auditentry")
+LISTS = ("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel")
 
 
 @pytest.fixture
@@ -35,13 +35,20 @@ def pages_of(house: House) -> dict[str, str]:
     found = {f"{state} transfer": reverse("admin:connector_transfer_change", args=[t.pk]) for state, t in house.transfers.items()}
     found |= {
         "shipment": reverse("admin:connector_shipment_change", args=[house.shipment.pk]),
+        "call": reverse("admin:connector_exchange", args=[house.transfers["failed"].pk, house.call.pk]),
         "label": reverse("admin:connector_label", args=[house.shipment.pk, house.package.pk]),
+        "proof": reverse("admin:connector_proof", args=[house.shipment.pk, house.package.pk]),
         "tenant": reverse("admin:connector_tenant_change", args=[house.tenant.pk]),
         "integration": reverse("admin:connector_integration_change", args=[house.integration.pk]),
         "back-fill": reverse("admin:connector_backfill_change", args=[house.backfill.pk]),
         "progress of a back-fill": reverse("admin:connector_backfill_progress", args=[house.backfill.pk]),
         "new back-fill": reverse("admin:connector_backfill_new", args=[house.integration.pk]),
+        "alert": reverse("admin:connector_alert_change", args=[house.alert.pk]),
+        "alert channel": reverse("admin:connector_alertchannel_change", args=[house.channel.pk]),
+        "edit alert channel": reverse("admin:connector_alertchannel_edit", args=[house.channel.pk]),
+        "new alert channel": reverse("admin:connector_alertchannel_new", args=["mail", house.tenant.pk]),
         "edit integration": reverse("admin:connector_integration_edit", args=[house.integration.pk]),
+        "mappings": reverse("admin:connector_integration_mappings", args=[house.integration.pk]),
         "audit": reverse("admin:connector_auditentry_change", args=[AuditEntry.objects.filter(tenant=house.tenant).first().pk]),  # type: ignore[union-attr]
     }
     for connection in (house.source, house.target):
@@ -54,7 +61,7 @@ def admin_urls(house: House) -> list[str]:
     """Every URL of the console that can be built with this house's ids."""
     ids = {"object_id": house.transfers["failed"].pk, "pk": house.source.pk, "act": "replay", "shipment_id": house.shipment.pk}
     ids |= {"package_id": house.package.pk, "vendor": "ifs_cloud", "kind": "ifs_fedex", "tenant_id": house.tenant.pk}
-    ids |= {"integration_id": house.integration.pk}
+    ids |= {"integration_id": house.integration.pk, "transfer_id": house.transfers["failed"].pk, "exchange_id": house.call.pk}
     ids |= {"app_label": "connector", "url": "x", "content_type_id": 1}
     by_model = {
         "transfer": house.transfers["failed"].pk,
@@ -63,6 +70,8 @@ def admin_urls(house: House) -> list[str]:
         "integration": house.integration.pk,
         "tenant": house.tenant.pk,
         "backfill": house.backfill.pk,
+        "alert": house.alert.pk,
+        "alertchannel": house.channel.pk,
         "user": house.person("operator").pk,
         "auditentry": AuditEntry.objects.filter(tenant=house.tenant).first().pk,  # type: ignore[union-attr]
     }
@@ -81,7 +90,9 @@ def admin_urls(house: House) -> list[str]:
         model = name.split("_")[1] if name.startswith("connector_") and len(name.split("_")) > 2 else ""
         values = {k: by_model.get(model, ids.get(k, 1)) if k in ("object_id", "pk") else ids.get(k, 1) for k in converters}
         if name.endswith("_do"):
-            site_admin = admin.site.get_model_admin(getattr(models, {"auditentry": "AuditEntry"}.get(model, model.capitalize())))
+            site_admin = admin.site.get_model_admin(
+                getattr(models, {"auditentry": "AuditEntry", "alertchannel": "AlertChannel"}.get(model, model.capitalize()))
+            )
             urls += [reverse(f"admin:{name}", kwargs=values | {"act": act}) for act in site_admin.acts] or []  # type: ignore[attr-defined]
         else:
             urls.append(reverse(f"admin:{name}", kwargs=values))
@@ -281,7 +292,7 @@ def test_a_label_comes_with_a_type_of_our_choosing(houses: tuple[House, House]) 
 
 def test_what_a_vendor_said_is_shown_as_text(houses: tuple[House, House]) -> None:
     mine = houses[0]
-    text = client_of(mine.person("viewer")).get(pages_of(mine)["failed transfer"]).content.decode()
+    text = client_of(mine.person("viewer")).get(pages_of(mine)["call"]).content.decode()
     assert "<script>alert(1)</script>" not in text and "&lt;script&gt;alert(1)" in text
 
 
@@ -345,6 +356,21 @@ def test_an_administrator_makes_users_below_himself_only(houses: tuple[House, Ho
     assert not User.objects.filter(username="more").exists()
     for other in (boss, theirs.person("viewer"), owner()):
         assert client.get(reverse("admin:connector_user_change", args=[other.pk])).status_code in (403, 404)
+
+
+def test_the_list_of_users_is_made_for_whoever_asked(houses: tuple[House, House], rf: Any) -> None:
+    """Web processes serve several people at once by the same ModelAdmin: nothing of a request may stay on it."""
+    mine, theirs = houses
+    both = mine.person("operator")
+    Membership.objects.create(tenant=theirs.tenant, user=both, role=Role.VIEWER)
+    pages = []
+    for user in (mine.person("administrator"), owner()):
+        request = rf.get(reverse("admin:connector_user_changelist"))
+        request.user = user
+        pages.append(admin.site.get_model_admin(User).changelist_view(request))
+    first, second = [page.render().content.decode() for page in pages]
+    assert f"Operator at {mine.tenant}" in first and theirs.tenant.name not in first
+    assert f"Viewer at {theirs.tenant}" in second
 
 
 def test_users_without_a_role_see_nothing(houses: tuple[House, House]) -> None:

@@ -417,6 +417,16 @@ def test_unknown_keys_are_named_with_their_place_and_the_nearest_known_one():
         (with_integration(options={"pickup_type": None}), "integrations[0].options.pickup_type", "not be null"),
         (with_integration(options={"write_ship_date": 1}), "integrations[0].options.write_ship_date", "true or false"),
         (with_integration(options={"max_purchases_per_hour": 0}), "integrations[0].options.max_purchases_per_hour", "from 1"),
+        (
+            with_integration(options={"label_stock_type": "STOCK_4X6"}),
+            "integrations[0].options.label_stock_type",
+            "label_format PDF",
+        ),
+        (
+            with_integration(options={"label_format": "ZPLII", "label_stock_type": "PAPER_4X6"}),
+            "integrations[0].options.label_stock_type",
+            "STOCK_4X8",
+        ),
         (with_integration(options={"documents": ["order"]}), "integrations[0].options.documents[0]", "one of shipment"),
         (
             with_integration(mappings=[{"slot": "servce", "source": "x"}]),
@@ -860,3 +870,8 @@ def test_a_form_makes_and_changes_an_integration():
     assert (again.pk, again.options, again.start_from) == (made.pk, {"default_service": "FEDEX_GROUND"}, None)
     entry = AuditEntry.objects.get(act="integration_changed")
     assert entry.facts["changed"] == ["options", "options.default_service", "start_from"]
+
+
+def test_an_option_is_understood_by_its_former_name() -> None:
+    configuration.apply(with_integration(options={"label_image_type": "PNG"}), "ann")
+    assert Integration.objects.get().options == {"label_format": "PNG"}

@@ -16,9 +16,8 @@ import requests
 from django.core.management import call_command
 from django_q.models import Schedule
 
-from connector import simulators
 from connector.models import AuditEntry, Connection, Integration, User
-from connector.services import configuration, heartbeat
+from connector.services import configuration, heartbeat, simulators
 from integrations import registry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,6 +14,7 @@ from connector.services.schedules import (
     merged_schedule,
     next_due,
     next_runs,
+    overdue_s,
     schedule_of,
 )
 
@@ -213,3 +214,32 @@ def test_the_next_runs_follow_each_other():
 
 def test_a_schedule_that_never_opens_has_no_runs():
     assert next_runs(Schedule(every_minutes=5, weekdays=frozenset()), UTC, 3, utc("2026-01-10 03:00")) == []
+
+
+# -- how late ---------------------------------------------------------------------------------------
+
+
+def late_minutes(schedule: Schedule, now: str, last: str) -> float:
+    return overdue_s(schedule, CHICAGO, chicago(now), chicago(last)) / 60
+
+
+def test_nothing_is_overdue_before_it_is_due():
+    every = schedule_of({"every_minutes": 15}, 5)
+    assert late_minutes(every, "2026-03-02T12:10", "2026-03-02T12:00") == 0
+    assert late_minutes(every, "2026-03-02T12:25", "2026-03-02T12:00") == 10
+    assert late_minutes(every, "2026-03-12T12:15", "2026-03-02T12:00") == 10 * 24 * 60 - 60, "ten days, one of them an hour short"
+    assert late_minutes(daily("02:00"), "2026-03-02T12:00", "2026-03-02T02:05") == 0
+    assert late_minutes(daily("02:00"), "2026-03-02T12:00", "2026-03-01T02:05") == 600
+
+
+def test_a_closed_window_does_not_make_late():
+    office = schedule_of({"every_minutes": 15, "weekdays": [0, 1, 2, 3, 4], "hours": [6, 20]}, 5)
+    assert late_minutes(office, "2026-03-07T12:00", "2026-03-06T19:50") == 0, "a Saturday"
+    assert late_minutes(office, "2026-03-09T06:03", "2026-03-06T19:50") == 3, "Monday morning"
+    assert late_minutes(office, "2026-03-02T19:00", "2026-03-02T12:00") == 405
+
+
+def test_days_that_follow_each_other_are_one_window():
+    workdays = schedule_of({"every_minutes": 60, "weekdays": [0, 1, 2, 3, 4]}, 5)
+    assert late_minutes(workdays, "2026-03-05T00:05", "2026-03-03T12:00") == 35 * 60 + 5
+    assert late_minutes(workdays, "2026-03-05T00:05", "2026-02-27T12:00") == 3 * 24 * 60 + 5

@@ -9,7 +9,7 @@ import pytest
 from django_q.models import OrmQ
 
 from connector import tasks
-from connector.models import Pause, Transfer
+from connector.models import Heartbeat, Pause, Transfer
 from connector.services.engine import work
 from tests.connector.admin_support import NOW, build
 
@@ -53,3 +53,25 @@ def test_a_tick_wakes_no_more_processes_than_there_are(django_capture_on_commit_
     assert queued() == 3
     Transfer.objects.all().update(state="done")
     assert work.idle_processes() == 0
+
+
+def test_adding_up_and_sealing_are_never_in_the_way_of_work(
+    django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tick is the safety net of all work: an audit that cannot be added up must not keep the workers asleep."""
+
+    def broken() -> None:
+        raise ValueError("cannot be added up")
+
+    house = build("alpha")
+    Pause.objects.all().delete()
+    Transfer.objects.filter(integration=house.integration, state="waiting").update(due_at=NOW - dt.timedelta(days=1))
+    sealed: list[bool] = []
+    monkeypatch.setattr("connector.services.counters.catch_up", broken)
+    monkeypatch.setattr("connector.services.seals.seal_if_due", lambda: sealed.append(True))
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.tick()
+    assert queued() > 0, "nobody was woken"
+    assert Heartbeat.objects.filter(name="tick").exists()
+    assert sealed == [True], "one does not wait for the other"
+    assert "cannot be added up" in caplog.text, "and it is said"

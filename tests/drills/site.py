@@ -19,6 +19,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,11 @@ class Cluster:
     def kill_group(self) -> None:
         kill_group(self.main)
         self.process.wait(30)
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL to one process; one that is gone already is fine."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def kill_main(self) -> None:
         self.process.kill()

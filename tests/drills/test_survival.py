@@ -16,9 +16,10 @@ pytestmark = pytest.mark.postgres
 
 
 def poll(site: Site) -> None:
-    """Enqueue a poll, as the schedule would."""
+    """Poll now, as the schedule would."""
     site.python(
-        "from connector import tasks\nfrom connector.models import Integration\ntasks.poll(Integration.objects.get().pk, 'ship')"
+        "from connector import tasks\nfrom connector.models import Integration\n"
+        "for one in Integration.objects.order_by('pk'): tasks.poll(one.pk, 'ship')"
     )
 
 

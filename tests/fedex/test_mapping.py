@@ -17,6 +17,8 @@ from integrations.base.errors import Rejected
 from integrations.base.records import (
     Address,
     BoughtShipment,
+    Commodity,
+    Customs,
     Dimensions,
     LengthUnit,
     Money,
@@ -307,19 +309,115 @@ def test_ground_economy_needs_its_hub():
     assert made["smartPostInfoDetail"] == {"hubId": "5531", "indicia": "PARCEL_SELECT"}
 
 
+ABROAD = replace(RECIPIENT, country="CA", state="ON", postal_code="M5V 2T6")
+
+
+def bolts(**changes) -> Commodity:
+    price, value = Money(Decimal("3.5"), "USD"), Money(Decimal(35), "USD")
+    base = Commodity("Steel bolts", 10, "pcs", price, value, Weight(Decimal("1.5"), WeightUnit.KG), "US", "731815", "B-10")
+    return replace(base, **changes)
+
+
+def declared(*commodities: Commodity, **changes) -> Customs:
+    goods = commodities or (bolts(),)
+    total = Money(sum((c.value.amount for c in goods), Decimal()), goods[0].value.currency)
+    return replace(Customs(goods, total, "SOLD", "DAP", "RECIPIENT"), **changes)
+
+
+def cleared(customs: Customs, **changes) -> dict:
+    made = built(request(**({"recipient": ABROAD, "customs": customs} | changes)))
+    return made["customsClearanceDetail"]
+
+
 def test_another_country_needs_customs_data():
-    abroad = replace(RECIPIENT, country="CA", state="ON", postal_code="M5V 2T6")
-    assert refusal(request(recipient=abroad)).code == "international_not_supported"
-    customs = {
-        "commodities": [{"description": "Bolts", "name": "", "unitPrice": {"amount": Decimal("1.25")}}],
-        "commercialInvoice": {"comments": []},
-    }
-    made = built(request(recipient=abroad, references=(("invoice", "INV1"),), options={"customs": customs}))
-    assert made["customsClearanceDetail"] == {"commodities": [{"description": "Bolts", "unitPrice": {"amount": 1.25}}]}
+    assert refusal(request(recipient=ABROAD)).code == "customs_missing"
+    assert (
+        refusal(request(recipient=ABROAD, customs=declared(value=Money(Decimal(0), "USD"), commodities=()))).code
+        == "customs_missing"
+    )
+    made = built(request(recipient=ABROAD, customs=declared(), references=(("invoice", "INV1"),)))
     assert made["totalWeight"] == 4.5
-    invoice = {"customs": {"commercialInvoice": {"shipmentPurpose": "SOLD"}}}
-    made = built(request(recipient=abroad, references=(("invoice", "INV1"),), options=invoice))
-    assert made["customsClearanceDetail"]["commercialInvoice"]["customerReferences"][0]["value"] == "INV1"
+    assert made["requestedPackageLineItems"][0]["subPackagingType"] == "BOX", "into Canada (sheet 5.6)"
+    assert made["customsClearanceDetail"] == {
+        "commercialInvoice": {
+            "shipmentPurpose": "SOLD",
+            "termsOfSale": "DAP",
+            "customerReferences": [{"customerReferenceType": "INVOICE_NUMBER", "value": "INV1"}],
+        },
+        "commodities": [
+            {
+                "description": "Steel bolts",
+                "countryOfManufacture": "US",
+                "quantity": 10,
+                "quantityUnits": "PCS",
+                "weight": {"units": "LB", "value": 3.31},
+                "unitPrice": {"amount": 3.5, "currency": "USD"},
+                "customsValue": {"amount": 35, "currency": "USD"},
+                "harmonizedCode": "731815",
+                "partNumber": "B-10",
+            }
+        ],
+        "dutiesPayment": {"paymentType": "RECIPIENT"},
+        "isDocumentOnly": False,
+        "totalCustomsValue": {"amount": 35, "currency": "USD"},
+    }
+
+
+def test_no_customs_at_home_and_inside_the_european_union():
+    assert "customsClearanceDetail" not in built(request())
+    berlin = replace(SENDER, country="DE", state="", postal_code="10115", phone="4930123456")
+    wien = replace(RECIPIENT, country="AT", state="", postal_code="1010", phone="43112345678")
+    made = built(request(sender=berlin, recipient=wien))
+    assert "customsClearanceDetail" not in made and made["totalWeight"] == 4.5
+    zurich = replace(wien, country="CH", postal_code="8001")
+    assert refusal(request(sender=berlin, recipient=zurich)).code == "customs_missing"
+
+
+def test_money_for_customs_has_fedex_own_currency_codes():
+    price, total = Money(Decimal("3.5"), "GBP"), Money(Decimal(35), "GBP")
+    made = cleared(declared(bolts(unit_price=price, value=total)))
+    assert made["commodities"][0]["unitPrice"]["currency"] == made["totalCustomsValue"]["currency"] == "UKL"
+
+
+def test_who_pays_duties():
+    assert cleared(declared(duties_payer="SENDER", duties_account="9"))["dutiesPayment"] == {"paymentType": "SENDER"}
+    assert refusal(request(recipient=ABROAD, customs=declared(duties_payer="THIRD_PARTY"))).field == "duties_account"
+    paid = cleared(declared(duties_payer="THIRD_PARTY", duties_account="987654321"))["dutiesPayment"]
+    assert paid["payor"]["responsibleParty"]["accountNumber"]["value"] == "987654321"
+    assert refusal(request(recipient=ABROAD, customs=declared(purpose="LOAN"))).code == "shipment_purpose_invalid"
+
+
+@pytest.mark.parametrize(("told", "sent"), [("pcs", "PCS"), ("Each", "EA"), ("st", "PCS"), ("KG", "KG"), ("M2", "M2")])
+def test_units_of_quantity_are_fedex_own(told: str, sent: str):
+    assert cleared(declared(bolts(unit=told)))["commodities"][0]["quantityUnits"] == sent
+
+
+def test_an_unknown_unit_of_quantity_is_refused_with_the_remedy():
+    error = refusal(request(recipient=ABROAD, customs=declared(bolts(unit="ROLL-9"))))
+    assert (error.code, error.field) == ("quantity_unit_unknown", "unit") and "value map" in error.remedy
+
+
+def test_a_long_description_is_cut_and_noted():
+    asked = request(recipient=ABROAD, customs=declared(bolts(description="Schraube für Gehäuse " * 40)))
+    made = mapping.build_shipment(asked, REFERENCE, ACCOUNT)
+    sent = made.body["requestedShipment"]["customsClearanceDetail"]["commodities"][0]["description"]
+    assert len(sent) <= 450 and sent.isascii() and any("cut to 450" in note for note in made.notes)
+
+
+def test_the_customs_body_has_the_members_of_the_official_description():
+    path = SPEC / "Shipment-Resource.json"
+    if not path.exists():
+        pytest.skip("the official API description is not here")
+    schemas = json.loads(path.read_text())["components"]["schemas"]
+    made = cleared(declared(duties_payer="THIRD_PARTY", duties_account="987654321"), references=(("invoice", "INV1"),))
+    for name, body in (
+        ("CustomsClearanceDetail", made),
+        ("CommercialInvoice", made["commercialInvoice"]),
+        ("Commodity", made["commodities"][0]),
+        ("Payment_1", made["dutiesPayment"]),
+    ):
+        assert set(body) <= set(schemas[name]["properties"]), name
+        assert set(schemas[name].get("required", ())) <= set(body), name
 
 
 @pytest.mark.parametrize("service", ["", "fedex ground"])

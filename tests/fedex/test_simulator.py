@@ -150,6 +150,7 @@ def abroad(**shipment: Any) -> dict[str, Any]:
     }
     commodity = {
         "description": "Steel bolts",
+        "countryOfManufacture": "US",
         "quantity": 10,
         "quantityUnits": "PCS",
         "weight": {"units": "LB", "value": 4.5},
@@ -561,6 +562,36 @@ def test_abroad_needs_commodities_in_the_packages_unit(wire: Wire) -> None:
     kilos["requestedShipment"]["customsClearanceDetail"]["commodities"][0]["weight"]["units"] = "KG"
     assert codes(wire.create(kilos)) == ["MIXED.MEASURING.UNITS.INCLUDED"]
     assert codes(wire.create(abroad(serviceType="FEDEX_2_DAY"))) == ["SERVICETYPE.NOT.ALLOWED"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "code"),
+    [
+        ("commodities.0.description", "", "COMMODITY.DESCRIPTION.INVALID"),
+        ("commodities.0.description", "x" * 451, "COMMODITY.DESCRIPTION.INVALID"),
+        ("commodities.0.countryOfManufacture", "Germany", "COMMODITY.COUNTRYOFMANUFACTURE.INVALID"),
+        ("commodities.0.quantity", 1.5, "COMMODITY.QUANTITY.INVALID"),
+        ("commodities.0.quantity", 0, "COMMODITY.QUANTITY.INVALID"),
+        ("commodities.0.quantityUnits", "BOXES", "COMMODITY.QUANTITYUNITS.INVALID"),
+        ("commodities.0.customsValue.currency", "GBP", "CURRENCY.TYPE.INVALID"),
+        ("commodities.0.unitPrice.amount", "3.5", "AMOUNT.INVALID"),
+        ("commercialInvoice.shipmentPurpose", "LOAN", "COMMERCIALINVOICE.PURPOSE.INVALID"),
+        ("commercialInvoice.termsOfSale", "DAP1", "COMMERCIALINVOICE.TERMSOFSALE.INVALID"),
+        ("dutiesPayment.paymentType", "NOBODY", "DUTIESPAYMENT.PAYMENTTYPE.INVALID"),
+        ("dutiesPayment.paymentType", "THIRD_PARTY", "ACCOUNTNUMBER.REGISTRATION.REQUIRED"),
+    ],
+)
+def test_what_customs_cannot_be_told(wire: Wire, place: str, value: Any, code: str) -> None:
+    """Sheet 5.9: lengths, words, whole quantities, and FedEx's own currency codes in money (19.3)."""
+    body = abroad()
+    at = body["requestedShipment"]["customsClearanceDetail"]
+    at["commercialInvoice"], at["dutiesPayment"] = {"shipmentPurpose": "SOLD", "termsOfSale": "FCA"}, {"paymentType": "SENDER"}
+    assert wire.create(body).status_code == 200
+    *way, last = (int(part) if part.isdigit() else part for part in place.split("."))
+    for part in way:
+        at = at[part]
+    at[last] = value
+    assert code in codes(wire.create(body))
 
 
 def test_past_ship_date_becomes_today_with_a_warning(wire: Wire) -> None:

@@ -262,6 +262,58 @@ def test_a_worker_whose_lease_lapsed_saves_nothing_and_the_label_is_not_lost(
     assert list(audit.verify()) == []
 
 
+def test_a_worker_that_wakes_up_with_a_refusal_says_nothing_of_the_request_that_followed(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen between the refusal's answer and its outcome; meanwhile somebody mends it and the same send goes out anew.
+
+    That one's answer is lost: were it marked as refused by the one who wakes up, it would be bought again.
+    """
+    small(settings)
+    world.ready()
+    world.poll()
+    real = Fedex.create_shipment
+    turns: list[int] = []
+    answered, woken = threading.Event(), threading.Event()
+
+    def create(self: Fedex, body: Any, request: Any, ticket: Any) -> Any:
+        turns.append(ticket.number)
+        if len(turns) == 1:
+            try:
+                return real(self, body, request, ticket)
+            finally:
+                answered.set()
+                woken.wait(30)
+        if len(turns) == 2:
+            woken.set()
+            frozen.join(30)
+        return real(self, body, request, ticket)
+
+    def run() -> None:
+        try:
+            work.process(world.integration, FLOWS, threads=1)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(Fedex, "create_shipment", create)
+    world.fedex.fault("status", "POST /ship/v1/shipments$", status=400, body=REFUSAL)
+    frozen = threading.Thread(target=run)
+    frozen.start()
+    assert answered.wait(30)
+    Transfer.objects.update(lease_until=clock.at(-5))
+    world.work()
+    assert world.states() == {"failed": 1} and not frozen.join(0) and frozen.is_alive()
+    world.fedex.fault("lost_answer", "POST /ship/v1/shipments$")
+    transfers.replay(Transfer.objects.get(), actor="ann")
+    world.work()
+    assert not frozen.is_alive() and turns == [1, 1]
+    for _ in range(4):
+        due_now(world)
+    assert creates(world) == 2 and world.labels() == 1, "the lost answer was looked up, not bought again"
+    assert world.states() == {"done": 1}
+    assert list(audit.verify()) == []
+
+
 def test_a_refused_attempt_of_another_integration_holds_nobody(world: World, settings: Any) -> None:
     """Proven not to be made: the other integration may buy, and the first then sees that it did."""
     small(settings)

@@ -197,12 +197,12 @@ def test_a_stale_read_starts_again_from_the_first_read(world: World, settings: A
     real = mapping.request_of
     seen: list[str] = []
 
-    def slow(context: Any, document: Any) -> Any:
+    def slow(context: Any, document: Any, goods: Any) -> Any:
         seen.append(document.recipient.postal_code)
         if len(seen) == 1:
             edit(world, shipment_id, ReceiverZipCode="60607")
             time.sleep(0.4)
-        return real(context, document)
+        return real(context, document, goods)
 
     monkeypatch.setattr(mapping, "request_of", slow)
     world.sync()

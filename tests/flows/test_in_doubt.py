@@ -184,6 +184,19 @@ def test_made_takes_the_number_that_a_person_states(lost: World) -> None:
     assert creates(lost) == 1
 
 
+def test_a_stated_number_does_not_outlive_the_word_that_nothing_was_made(lost: World) -> None:
+    """Ann names a number, Bob knows better before a worker has taken it up: it says nothing of the request that follows."""
+    past_deadline(lost)
+    transfers.decide_made(doubtful(lost), number="794600000001", actor="ann", reason="misread")
+    transfers.decide_not_made(doubtful(lost), actor="bob", reason="that is another parcel's")
+    lost.fedex.fault("reset", CREATE_LINE)
+    lost.work()
+    assert creates(lost) == 2 and lost.states() == {"in_doubt": 1}
+    due_now(lost)
+    assert lost.states() == {"in_doubt": 1}, "the second request is looked up, not settled by a word about the first"
+    assert not Shipment.objects.exists() and lost.numbers() == {}
+
+
 def test_buttons_wait_until_the_request_cannot_be_under_way_any_more(lost: World) -> None:
     with pytest.raises(NotPossible, match="under way"):
         transfers.decide_not_made(doubtful(lost), actor="ann", reason="quickly")
@@ -334,6 +347,45 @@ def test_an_accepted_job_is_asked_for_until_it_is_there(world: World, settings: 
     assert world.states() == {"done": 1}
     assert creates(world) == 1
     assert world.numbers() == {shipment_id: masters(world)[0]}
+
+
+def test_a_job_that_never_ends_becomes_a_doubt_with_buttons(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    small(settings)
+    asked: list[str] = []
+    made: list[BoughtShipment] = []
+    real = Fedex.create_shipment
+
+    def create(self: Fedex, body: Any, request: Any, ticket: Any) -> Pending:
+        bought = real(self, body, request, ticket)
+        assert isinstance(bought, BoughtShipment)
+        made.append(bought)
+        return Pending("job-1", 3000)
+
+    def ask(self: Fedex, ticket: str, request: Any) -> Pending:
+        asked.append(ticket)
+        return Pending(ticket, 3000)
+
+    world.fedex.options(references_visible_after_s=7 * DAY)
+    monkeypatch.setattr(Fedex, "create_shipment", create)
+    monkeypatch.setattr(Fedex, "ask_pending", ask)
+    [shipment_id] = world.ready()
+    world.sync()
+    due_now(world)
+    assert (doubtful(world).state, look_ups(world)) == ("waiting", 0), "a job may take a while"
+    later(world, 3700)
+    due_now(world)
+    transfer = doubtful(world)
+    assert (transfer.state, send_of(transfer).outcome) == ("in_doubt", "pending")
+    assert "job-1" in transfer.message and look_ups(world) == 1
+    later(world, DAY)
+    due_now(world)
+    assert (len(asked), look_ups(world)) == (3, 2), "job and look-up are asked again, ever more rarely"
+    number = made[0].master_tracking_number
+    transfers.decide_made(doubtful(world), number=number, actor="ann", reason="FedEx told me")
+    due_now(world)
+    assert world.states() == {"done": 1}
+    assert creates(world) == 1
+    assert world.numbers() == {shipment_id: number}
 
 
 def test_a_number_that_another_live_shipment_holds_is_kept_and_marked(

@@ -342,9 +342,10 @@ def test_the_carriers_words_have_defaults_and_options() -> None:
     assert asked().options == {
         "pickup_type": "USE_SCHEDULED_PICKUP",
         "packaging_type": "YOUR_PACKAGING",
-        "label": {"image_type": "PDF", "stock_type": "PAPER_4X6"},
+        "label": {"image_type": "PDF", "stock_type": None},
         "rate_type": "ACCOUNT",
         "payment_type": "SENDER",
+        "sub_packaging_type": "BOX",
     }
     given = {"payment_type": "RECIPIENT", "payment_account": "987654321", "label_stock_type": "PAPER_LETTER"}
     told = asked(options=given).options

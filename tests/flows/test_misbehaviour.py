@@ -318,10 +318,10 @@ def test_a_crash_of_ours_on_one_record_fails_that_record_only(
     ids = world.ready(5)
     real = mapping.request_of
 
-    def broken(context: Any, document: Any) -> Any:
+    def broken(context: Any, document: Any, goods: Any) -> Any:
         if document.number == str(ids[2]):
             raise ZeroDivisionError("secret text that nobody should read")
-        return real(context, document)
+        return real(context, document, goods)
 
     monkeypatch.setattr(mapping, "request_of", broken)
     world.sync()

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
-from connector.models import Baseline, Exchange, SourceRecord, Transfer
-from connector.services import audit, configuration, overview
+from connector.models import AuditEntry, Baseline, Exchange, FlowState, Membership, SourceRecord, Transfer, User
+from connector.models.tenants import Role
+from connector.services import audit, configuration, cursors, overview
 from connector.services.engine import polling
+from connector.services.shipments import NotPossible
 from integrations.flows.specs import POLLS
+from tests.connector.admin_support import client_of
 from tests.flows.support import creates, edit, later, small
 from tests.world import ADDRESS, World
 
@@ -278,3 +282,116 @@ def test_what_stands_is_told(world: World, settings: Any) -> None:
     assert overview.open_counts(world.integration)["failed"] == 2
     told = overview.attention(world.integration)
     assert {t["code"] for t in told} == {"unmapped_service"} and all("ROAD-X" in t["message"] for t in told)
+
+
+# -- look again --------------------------------------------------------------------------------------
+
+
+def look(world: World, days: int | None, reason: str = "the ERP was restored") -> None:
+    cursors.look_again(world.integration, "ship", days, actor="user:ann", reason=reason)
+
+
+def asked(world: World) -> Any:
+    return FlowState.objects.get(integration=world.integration, flow="ship").cursor.get("look")
+
+
+def test_looking_again_at_everything_finds_what_was_missed_and_nothing_from_before(from_now: World) -> None:
+    world = from_now
+    world.ready(3)
+    old = world.ready(1, CreatedDate=stamp(-200))
+    world.sync()
+    nothing_ships(world)
+    missed = world.ready(1, CreatedDate=stamp(-200), PlannedShipDate=stamp(-200))
+    swept = FlowState.objects.get().last_sweep_at
+    assert world.sync().new == 0, "outside the window"
+    look(world, None)
+    assert asked(world)["by"] == "user:ann"
+    assert world.sync().new == 1
+    assert sorted(world.numbers()) == missed and old[0] not in world.numbers()
+    state = FlowState.objects.get()
+    assert asked(world) is None and state.last_sweep_at is not None and swept is not None and state.last_sweep_at > swept
+    assert SourceRecord.objects.filter(before_start=True).count() == 4
+    entry = AuditEntry.objects.get(act="look_again")
+    assert (entry.actor, entry.facts["flow"], entry.facts["days"]) == ("user:ann", "ship", None)
+    assert list(audit.verify()) == []
+
+
+def test_looking_back_further_happens_once(from_now: World) -> None:
+    world = from_now
+    world.sync()
+    near = world.ready(1, CreatedDate=stamp(-50), PlannedShipDate=stamp(-50))
+    world.ready(1, CreatedDate=stamp(-200), PlannedShipDate=stamp(-200))
+    swept = FlowState.objects.get().last_sweep_at
+    look(world, 10)
+    assert world.sync().new == 0, "never nearer than usual"
+    look(world, 60)
+    assert world.sync().new == 1 and sorted(world.numbers()) == near
+    assert asked(world) is None and FlowState.objects.get().last_sweep_at == swept
+    world.ready(1, CreatedDate=stamp(-50), PlannedShipDate=stamp(-50))
+    assert world.sync().new == 0, "once"
+
+
+def test_a_look_that_fails_is_made_again(from_now: World) -> None:
+    world = from_now
+    world.sync()
+    look(world, None)
+    world.ifs.fault("status", r"GET .*ShipmentSet", times=None, status=500, body="{}")
+    assert world.poll().error is not None and asked(world) is not None
+    world.ifs.faults.clear()
+    assert world.poll().error is None and asked(world) is None
+
+
+def test_a_first_look_is_a_baseline_whatever_was_asked_for(from_now: World) -> None:
+    world = from_now
+    world.ready(2)
+    look(world, None)
+    assert world.sync().baseline
+    nothing_ships(world)
+
+
+def test_what_is_asked_for_during_a_look_is_not_forgotten(from_now: World) -> None:
+    world = from_now
+    world.sync()
+    look(world, 40)
+    first = asked(world)
+    look(world, None)
+    polling.looked(FlowState.objects.get().pk, first)
+    assert asked(world)["days"] is None
+
+
+@pytest.mark.parametrize(
+    ("flow", "days", "reason", "says"),
+    [
+        ("ship", None, "  ", "Give a reason"),
+        ("ship", None, "x" * 301, "longer than 300"),
+        ("ship", 0, "why", "from 1 to 3650"),
+        ("ship", 4000, "why", "from 1 to 3650"),
+        ("track", None, "why", "does not look for documents by date"),
+        ("nonsense", None, "why", "does not look for documents by date"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said(from_now: World, flow: str, days: int | None, reason: str, says: str) -> None:
+    with pytest.raises(NotPossible, match=says):
+        cursors.look_again(from_now.integration, flow, days, actor="user:ann", reason=reason)
+    assert not AuditEntry.objects.filter(act="look_again").exists()
+
+
+def test_a_look_is_an_administrators_word(from_now: World) -> None:
+    world = from_now
+    world.sync()
+    url = reverse("admin:connector_integration_do", args=[world.integration.pk, "look-again"])
+    page = reverse("admin:connector_integration_change", args=[world.integration.pk])
+    people = {}
+    for role in (Role.OPERATOR, Role.ADMINISTRATOR):
+        people[role] = User.objects.create_user(role, password="long enough for tests", is_staff=True)
+        Membership.objects.create(tenant=world.integration.tenant, user=people[role], role=role)
+    form = {"flow": "ship", "how": "days", "days": "90", "reason": "the ERP was restored"}
+    assert client_of(people[Role.OPERATOR]).post(url, form).status_code == 403
+    assert "Look again" not in client_of(people[Role.OPERATOR]).get(page).content.decode()
+    client = client_of(people[Role.ADMINISTRATOR])
+    assert client.get(url).status_code == 405
+    assert "Enter the number of days" in client.post(url, form | {"days": "many"}, follow=True).content.decode()
+    assert asked(world) is None
+    text = client.post(url, form, follow=True).content.decode()
+    assert "look back 90 days" in text and "user:administrator" in text and "Looks back to" in text
+    assert asked(world)["days"] == 90

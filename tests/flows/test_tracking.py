@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.db import connection as database
 from django.test import Client
 
 from connector.models import Package, Shipment, TrackingEvent, Transfer, WebhookDelivery
@@ -232,6 +233,30 @@ def test_a_body_that_is_stored_but_was_not_taken_in_is_found_by_the_minutes_look
     assert webhooks.take_in() == 1 and not webhooks.waiting()
     assert webhooks.take_in() == 0
     assert shipment(first).status == "out_for_delivery"
+
+
+def test_posts_for_a_connection_that_cannot_be_opened_do_not_hold_up_the_others(
+    under_way: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for their connection; the queue is not kept spinning for them."""
+    monkeypatch.setattr(webhooks, "GROUP", 3)
+    shut = under_way.integration.target
+    shut.pk, shut.slug = None, "shut"
+    shut.save()
+    with database.cursor() as cursor:  # as after a restore with another key
+        cursor.execute("UPDATE connector_connection SET secrets_text = 'gAAAAAnot-ours' WHERE slug = 'shut'")
+    for n in range(4):
+        body = b'{"n": %d}' % n
+        WebhookDelivery.objects.create(
+            tenant=shut.tenant, connection=shut, digest=f"{n:064d}", body=body, received_at=clock.now() - dt.timedelta(hours=1)
+        )
+    first, *_ = masters(under_way)
+    under_way.fedex.scan(first, "OD")
+    assert post(json.dumps(answer(under_way, first)).encode()) == 200
+    assert webhooks.take_in() == 1
+    assert shipment(first).status == "out_for_delivery"
+    assert webhooks.take_in() == 0, "nothing that would be worth coming again for at once"
+    assert WebhookDelivery.objects.filter(connection=shut, state="received").count() == 4
 
 
 def test_a_number_that_is_used_again_years_later_is_not_ours(under_way: World) -> None:

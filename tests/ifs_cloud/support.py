@@ -20,6 +20,8 @@ LINES = f"{ROOT}/ShipmentHandling.svc/ShipmentLineSet"
 UNITS = f"{ROOT}/HandlingUnitsHandling.svc/HandlingUnits"
 ADDRESSES = f"{ROOT}/CustomerHandling.svc/Reference_CustomerInfoAddressPublic"
 SITES = f"{ROOT}/SitesHandling.svc/Reference_CompanySite"
+ORDERS = f"{ROOT}/CustomerOrderHandling.svc/CustomerOrderSet"
+ORDER_LINES = f"{ROOT}/CustomerOrderHandling.svc/CustomerOrderLineSet"
 ETAG = 'W/"Vy8iQUFBQmJDQUFFQUFBQWZBQUFBOjIwMjYwMzAxMDgxNTAwIg=="'
 ETAG_2 = 'W/"Vy8iQUFBQmJDQUFFQUFBQWZBQUFBOjIwMjYwMzAxMDgxNTAxIg=="'
 COMPANY = Company("10", (CompanySite("S1", "America/Chicago"), CompanySite("S2", "Europe/Berlin")))

@@ -20,6 +20,8 @@ from tests.ifs_cloud.support import (
     ETAG,
     ETAG_2,
     LINES,
+    ORDER_LINES,
+    ORDERS,
     ROOT,
     SHIPMENTS,
     SITES,
@@ -355,6 +357,18 @@ ADDRESS_FIELDS = dict.fromkeys(
 )
 
 
+ORDER_LINE_FIELDS = dict.fromkeys(
+    filter(
+        None,
+        [
+            *DEFAULTS["customer_order"]["lines"]["key"],
+            *(name for key, name in DEFAULTS["customer_order"]["lines"].items() if key.endswith("_field")),
+        ],
+    ),
+    "Edm.String",
+)
+
+
 def healthy(mock: responses.RequestsMock, **header: Any) -> None:
     """A tenant where everything is as the default profile expects; `header` changes the shipment's fields (None: absent)."""
     fields = {name: kind for name, kind in (HEADER_FIELDS | header).items() if kind}
@@ -362,10 +376,14 @@ def healthy(mock: responses.RequestsMock, **header: Any) -> None:
         "ShipmentHandling": {"ShipmentSet": fields, "ShipmentLineSet": LINE_FIELDS},
         "HandlingUnitsHandling": {"HandlingUnits": UNIT_FIELDS},
         "CustomerHandling": {"Reference_CustomerInfoAddressPublic": ADDRESS_FIELDS},
+        "CustomerOrderHandling": {
+            "CustomerOrderSet": {"OrderNo": "Edm.String", "CurrencyCode": "Edm.String"},
+            "CustomerOrderLineSet": ORDER_LINE_FIELDS,
+        },
     }.items():
         mock.get(f"{ROOT}/{service}.svc/$metadata", body=edmx(service, sets), content_type="application/xml")
     mock.get(SITES, json=rows({"Company": "10", "Contract": "S1"}, {"Company": "10", "Contract": "S2"}))
-    for url in (SHIPMENTS, LINES, UNITS, ADDRESSES):
+    for url in (SHIPMENTS, LINES, UNITS, ADDRESSES, ORDERS, ORDER_LINES):
         mock.get(url, json=rows())
 
 
@@ -385,6 +403,8 @@ LAYERS = [
     "shipment lines: profile",
     "handling units: profile",
     "customer addresses: profile",
+    "customer order lines: read",
+    "customer orders: read",
 ]
 
 
@@ -453,6 +473,18 @@ def test_a_set_that_may_not_be_read_is_told_by_name(mock: responses.RequestsMock
     found = layers()
     assert {name for name, layer in found.items() if layer.state != "ok"} == {"handling units: read"}
     assert "handling_unit.service" in found["handling units: read"].message
+
+
+def test_what_only_shipments_abroad_need_is_a_warning(mock: responses.RequestsMock) -> None:
+    healthy(mock)
+    mock.replace(responses.GET, ORDER_LINES, status=403, json=error("X", "no"))
+    found = layers({"customer_order": {"currency_field": "Curency"}})
+    assert {name: layer.state for name, layer in found.items() if layer.state != "ok"} == {
+        "customer order lines: read": "warning",
+        "customer orders: read": "warning",
+    }
+    assert "only for shipments across borders" in found["customer order lines: read"].message
+    assert "customer_order.currency_field: no field Curency" in found["customer orders: read"].message
 
 
 def test_a_wrong_set_name_is_told_with_the_nearest(mock: responses.RequestsMock) -> None:

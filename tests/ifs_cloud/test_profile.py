@@ -132,3 +132,12 @@ def test_the_manifest_says_what_is_secret_and_needs_no_production_address() -> N
         "custom": {},
     }
     assert VENDOR.check_settings is check_settings
+
+
+def test_the_history_log_is_a_strategy_of_shipments_only() -> None:
+    assert check_settings(merged({"realm": "r", "shipment": {"poll": {"strategy": "history_log"}}})) == []
+    [wrong] = check_settings(merged({"realm": "r", "customer_order": {"poll": {"strategy": "history_log"}}}))
+    assert wrong.path == "customer_order.poll.strategy"
+    [wrong] = check_settings(merged({"realm": "r", "shipment": {"poll": {"history": {"keys_field": None}}}}))
+    assert wrong.path == "shipment.poll.history.keys_field"
+    assert profile_of({"realm": "r"}).shipment.poll.history is None

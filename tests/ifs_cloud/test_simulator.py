@@ -247,7 +247,8 @@ def test_metadata_describes_types_keys_enumerations_and_sets(ifs):
 
 def test_every_set_answers_with_exactly_the_columns_its_metadata_promises(ifs, simulator):
     """Sheet 2 and 11: a client may check its profile against $metadata, so the two must agree."""
-    simulator.make_shipments(count=1)
+    [made] = simulator.make_shipments(count=1)
+    simulator.add_rows("standard", "CustomerOrderChargeSet", [{"OrderNo": f"C{made}", "SequenceNo": 1, "Contract": "S1"}])
     for service in ("ShipmentHandling", "HandlingUnitsHandling", "SitesHandling", "CustomerHandling", "CustomerOrderHandling"):
         root = ElementTree.fromstring(ifs.get(f"{service}.svc/$metadata").text)
         for entity_set in root.iter(f"{EDM}EntitySet"):
@@ -891,3 +892,78 @@ def test_a_thousand_shipments_are_read_through_indexes(ifs, simulator):
         del simulator._visible
     assert len(lines) == len(looked_at) == 2 * len(wanted)
     assert simulator.counts["GET ShipmentHandling.svc/ShipmentSet"] == 1
+
+
+# -- section 9.3: charges of customer orders -------------------------------------------------------------
+
+CHARGE = {
+    **{"OrderNo": "C19", "Contract": "S1", "Company": "10", "ChargeType": "FREIGHT", "ChargedQty": 1, "SalesUnitMeas": "EA"},
+    **{"ChargeAmount": 0, "ChargeAmountInclTax": 0, "BaseChargeAmount": 0, "BaseChargeAmtInclTax": 0, "ChargeCost": 12.34},
+    **{"CurrencyRate": 1, "InvoicedQty": 0, "StatisticalChargeDiff": 0, "CollectDb": False, "MultipleTaxLines": False},
+    **{"PrintChargeTypeDb": False, "PrintCollectChargeDb": False, "IntrastatExempt": False, "UnitCharge": False},
+    **{"DeliveryAddress": "01", "ShipmentId": 19},
+}
+CHARGES = "CustomerOrderHandling.svc/CustomerOrderSet(OrderNo='C19')/CustomerOrderChargeArray"
+
+
+def test_the_sheets_charge_is_taken_and_the_same_post_makes_another(ifs, simulator):
+    """Sheet 9.3 and 5.1: the number is IFS's to give; there is no protection against a repeated POST."""
+    simulator.make_shipments(count=1, start_id=19)
+    first = ifs.call("POST", CHARGES, json=CHARGE)
+    assert first.status_code == 201 and first.headers["ETag"] == first.json()["@odata.etag"]
+    assert (first.json()["OrderNo"], first.json()["SequenceNo"], first.json()["TotalChargeCost"]) == ("C19", 1, 12.34)
+    assert ifs.call("POST", CHARGES, json=CHARGE).json()["SequenceNo"] == 2
+    assert [row["SequenceNo"] for row in ifs.get(CHARGES).json()["value"]] == [1, 2]
+    assert ifs.get("CustomerOrderHandling.svc/CustomerOrderSet(OrderNo='C19')").json()["ChargesExist"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"Account": "6400"}, "'Account' is not defined"),
+        ({"ChargeType": "NOSUCH"}, "ORA-20125"),
+        ({"Company": "20"}, "ORA-20110"),
+        ({"ChargedQty": 0}, "ORA-20110"),
+        ({"ChargeCost": None}, "ORA-20124"),
+        ({"ChargeCost": "12.34"}, "Invalid value"),
+        ({"SequenceNo": 5}, "ORA-20121"),
+        ({"ShipmentId": 20}, "ORA-20125"),
+        ({"OrderNo": "C20"}, "parent"),
+    ],
+)
+def test_a_charge_that_ifs_would_refuse_is_refused(ifs, simulator, change, told):
+    simulator.make_shipments(count=1, start_id=19)
+    answer = ifs.call("POST", CHARGES, json=CHARGE | change)
+    assert answer.status_code == 400 and told in answer.text
+    assert simulator.charges() == []
+
+
+def test_no_charge_on_a_closed_order_or_a_hidden_one(ifs, simulator):
+    simulator.make_shipments(count=1, start_id=19)
+    simulator.edit("standard", "CustomerOrderSet", {"OrderNo": "C19"}, {"Objstate": "Invoiced"})
+    assert "ORA-20130" in ifs.call("POST", CHARGES, json=CHARGE).text
+    simulator.set_options("standard", allowed_sites=["S2"])
+    assert ifs.call("POST", CHARGES, json=CHARGE).status_code == 404
+
+
+def test_a_charge_is_corrected_under_its_version_until_it_is_invoiced(ifs, simulator):
+    """Sheet 9.3: PATCH ChargeCost with If-Match; sheet 13: it lands on account and cost centre."""
+    [number] = simulator.make_shipments(count=1, start_id=19)
+    pre = {"PreAccountingId": 500000 + number, "Company": "10", "CodenoB": "CC-7"}
+    simulator.add_rows("standard", "PreAccountingSet", [pre])
+    made = ifs.call("POST", CHARGES, json=CHARGE).json()
+    place = f"{CHARGES}(OrderNo='C19',SequenceNo=1)"
+    assert ifs.call("PATCH", place, json={"ChargeCost": 10}).status_code == 428
+    assert ifs.call("PATCH", place, json={"ChargeCost": 10}, headers={"If-Match": 'W/"b2xk"'}).status_code == 412
+    assert ifs.call("PATCH", place, json={"ChargeCost": 10}, headers={"If-Match": made["@odata.etag"]}).status_code == 200
+    read = ifs.get(place).json()
+    assert (read["ChargeCost"], read["TotalChargeCost"]) == (10, 10)
+    rows = ifs.get("VoucherRowsAnalysis.svc/VoucherRowSet").json()["value"]
+    assert [(r["Account"], r["CodeB"], r["Amount"]) for r in rows if r["Account"] == "6400"] == [
+        ("6400", "CC-7", 12.34),
+        ("6400", "CC-7", -2.34),
+    ]
+    simulator.edit("standard", "CustomerOrderChargeSet", {"OrderNo": "C19", "SequenceNo": 1}, {"InvoicedQty": 1})
+    refused = ifs.call("PATCH", place, json={"ChargeCost": 9}, headers={"If-Match": ifs.get(place).json()["@odata.etag"]})
+    assert "ORA-20130" in refused.text
+    assert ifs.get(f"{CHARGES}(OrderNo='C20',SequenceNo=1)").status_code == 404

@@ -26,9 +26,7 @@ class Command(JsonCommand):
         """Sets the period, polls, looks up and adopts; buys nothing itself. Exit 1 if something needs a person."""
         if not 1 <= options["days"] <= 29:
             self.refuse("--days is between 1 and 29: carriers look back no further.")
-        problem = keys.problem()
-        if problem:
-            self.refuse(f"{problem} {keys.REMEDY}")
+        self.need_keys()
         keys.installation()
         Installation.objects.filter(pk=1).update(look_first_until=clock.at(options["days"] * 86400))
         audit.append(None, audit.Draft("after_restore", {"days": options["days"]}))

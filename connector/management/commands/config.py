@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from connector.management.output import NEEDS_A_PERSON, JsonCommand
-from connector.services import configuration, keys
+from connector.management.output import JsonCommand
+from connector.services import configuration
 
 ACTOR = "command line"
 
@@ -38,11 +38,7 @@ class Command(JsonCommand):
             self.refuse("config import needs a FILE")
         if tenant:
             self.refuse("--tenant belongs to config export; a file names its tenants itself")
-        problem = keys.problem()
-        if problem:
-            self.finish(
-                {"errors": [{"path": "", "message": f"{problem} {keys.REMEDY}"}]}, NEEDS_A_PERSON, f"{problem} {keys.REMEDY}"
-            )
+        self.need_keys()
         try:
             raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         except (OSError, ValueError) as error:

@@ -7,9 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from connector import demo, simulators
 from connector.management.output import NEEDS_A_PERSON, JsonCommand
-from connector.services import configuration, keys
+from connector.services import configuration, demo, simulators
 
 
 class Command(JsonCommand):
@@ -25,11 +24,10 @@ class Command(JsonCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit 1 when running simulators cannot be reached or the keys are wrong, 2 when the demo does not fit in."""
-        problem = keys.problem()
-        if problem:
-            self._needs_a_person(f"{problem} {keys.REMEDY}")
+        self.need_keys()
         try:
             made = demo.create(options["port"])
+            made.password = demo.first_user()
         except simulators.SimulatorsUnreachable as error:
             self._needs_a_person(str(error))
         except configuration.InvalidConfiguration as error:
@@ -47,10 +45,11 @@ def in_words(made: demo.Demo) -> str:
     lines = [f"created {table}: {', '.join(slugs)}" for table, slugs in made.created.items()] or ["The demo is there already."]
     lines += [f"{number} sample shipments in the simulator of {slug}" for slug, number in made.samples.items()]
     lines += made.notes
-    if made.password:
-        lines.append(f"Sign in as: {demo.ADMIN}   password: {made.password}   (shown this once)")
-    else:
-        lines.append(
-            f"Sign in as: {demo.ADMIN}   password: as printed the first time; a new one: manage.py changepassword {demo.ADMIN}"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, sign_in(made.password)])
+
+
+def sign_in(password: str | None) -> str:
+    """How to sign in."""
+    if password:
+        return f"Sign in as: {demo.ADMIN}   password: {password}   (shown this once)"
+    return f"Sign in as: {demo.ADMIN}   password: as printed the first time; a new one: manage.py changepassword {demo.ADMIN}"

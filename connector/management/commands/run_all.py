@@ -12,8 +12,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandParser
 from django.db import connections
 
-from connector import runner, simulators
+from connector import runner
+from connector.management.commands.demo import sign_in
 from connector.management.output import JsonCommand
+from connector.services import demo, simulators
 
 HOST = "127.0.0.1"
 PROCESSES = ("web", "worker", "simulators")
@@ -21,7 +23,7 @@ READY_TIMEOUT_S = 0.2
 
 
 class Command(JsonCommand):
-    help = "Migrate, create the demo where it is missing, then run web, worker and simulators until Ctrl-C."
+    help = "Migrate, create the demo where it is missing (unless --empty), then run web, worker and simulators until Ctrl-C."
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=os.environ.get("PORT") or 8000, help="of the web pages (default: PORT)")
@@ -32,19 +34,24 @@ class Command(JsonCommand):
             help="of the simulators (default: SIMULATOR_PORT)",
         )
 
+        parser.add_argument("--empty", action="store_true", help="without the demo: only somebody to sign in as")
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit 0 after Ctrl-C or SIGTERM, 1 when a process ended by itself, 2 when a port is taken."""
         try:
-            sys.exit(self._run(options["port"], options["simulator_port"]))
+            sys.exit(self._run(options["port"], options["simulator_port"], options["empty"]))
         except KeyboardInterrupt:  # before the runner watches for it; nothing is half done that a second start minds
             self.stderr.write("Ended before the start was finished.")
 
-    def _run(self, port: int, simulator_port: int) -> int:
+    def _run(self, port: int, simulator_port: int, empty: bool) -> int:
         for number, variable in ((port, "PORT"), (simulator_port, "SIMULATOR_PORT")):
             if not 0 < number < 65536 or not runner.port_is_free(number, HOST):
                 self.refuse(f"Port {number} is taken or not usable here. Choose another: make run {variable}=<number>")
         call_command("migrate", interactive=False, verbosity=0)
-        call_command("demo", port=simulator_port, stdout=self.stdout)
+        if empty:
+            self.stdout.write(sign_in(demo.first_user()))
+        else:
+            call_command("demo", port=simulator_port, stdout=self.stdout)
         connections.close_all()
         # Served from the packages themselves here (DEBUG); the web process warns where the folder is absent.
         settings.STATIC_ROOT.mkdir(exist_ok=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from connector import simulators
 from connector.management.output import JsonCommand
+from connector.services import simulators
 from integrations.base.simulator import Simulator, SimulatorServer
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from connector import workers
 from connector.management.output import NEEDS_A_PERSON, WELL, JsonCommand
 from connector.models import Integration, Transfer
-from connector.services import clock, keys, overview, tracking
+from connector.services import clock, overview, tracking
 from connector.services.engine import polling, work
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
@@ -37,9 +37,7 @@ class Command(JsonCommand):
             self.refuse(f"There is no integration “{options['integration']}”.")
         if not integration.enabled:
             self.refuse(f"The integration “{integration.slug}” is switched off. Switch it on first.")
-        problem = keys.problem()
-        if problem:
-            self.refuse(f"{problem} {keys.REMEDY}")
+        self.need_keys()
         flows = [f.name for f in KINDS[integration.kind].flows if f.available and f.name in (*POLLS, tracking.FLOW)]
         if options["flow"] and options["flow"] not in flows:
             self.refuse(f"The integration has no flow “{options['flow']}”. It has: {', '.join(flows)}.")

@@ -54,6 +54,12 @@ class Operation(Protocol[P, R]):
     """
 
     kind: str
+    act: str
+    """The word of the audit for a send that was done."""
+    buys: bool
+    """Whether it costs money at the carrier: at most one per document and generation, and brakes hold it."""
+    attention: str
+    """The mark of a transfer under which it was done twice."""
     payload_type: type[P]
     result_type: type[R]
     connection: Connection
@@ -81,7 +87,7 @@ class Operation(Protocol[P, R]):
         """May what was found be taken as ours?"""
 
     def digest(self, payload: P) -> str:
-        """What it is bought with, as a digest: a later edit of the document is compared with it."""
+        """What it is bought with, as a digest: a later edit of the document is compared with it. "" where nothing is."""
 
     def by_hand(self, number: str, payload: P | None) -> R:
         """The result as a person states it."""

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, Q, QuerySet
 
+from connector import workers
 from connector.models import (
     AuditEntry,
     Baseline,
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 POLL_LEASE_S = 300.0
 RECHECK_DAYS = 30
+LOOK = "look"
+"""Where a flow's cursor keeps what a person has asked for: to look further back, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,9 @@ def _take_lease(integration: Integration, flow: str, owner: uuid.UUID, wait_s: f
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=clock.at())
     made = False
     while True:
-        hit = states.filter(free, ~Exists(_pauses(integration))).update(lease_owner=owner, lease_until=clock.at(POLL_LEASE_S))
+        hit = states.filter(free, ~Exists(_pauses(integration))).update(
+            lease_owner=owner, lease_process=workers.process_name(), lease_until=clock.at(POLL_LEASE_S)
+        )
         if hit:
             held = Pause.objects.filter(connection_id=integration.source_id).exclude(state="ended")
             return states.annotate(db_now=clock.at(), source_is_held=Exists(held)).get()
@@ -206,7 +211,10 @@ def _poll(run: _Poll, sweep: bool) -> None:
     now = run.state.db_now  # type: ignore[attr-defined]
     sites = _sites(run)
     swept = run.state.last_sweep_at
-    sweep = sweep or swept is None or (now - swept).total_seconds() > settings.ENGINE["SWEEP_EVERY_S"]
+    # A person's word for once. It is forgotten when a poll has passed, not before.
+    asked = run.state.cursor.get(LOOK)
+    further = 0 if asked is None else asked["days"]
+    sweep = sweep or further is None or swept is None or (now - swept).total_seconds() > settings.ENGINE["SWEEP_EVERY_S"]
     for kind in run.spec.kinds(run.integration.options):
         rule = hashlib.sha256(f"{kind}\x00{run.erp.ready_rule(kind)}".encode()).hexdigest()
         known = set(
@@ -223,7 +231,7 @@ def _poll(run: _Poll, sweep: bool) -> None:
         days = run.spec.window_days(
             vendors.merge(registry.get(run.integration.source.vendor).settings_defaults, run.integration.source.settings), kind
         )
-        since = None if sweep else (now - dt.timedelta(days=days)).date()
+        since = None if sweep else (now - dt.timedelta(days=max(days, further or 0))).date()
         for page in run.erp.list_documents(ListQuery(kind, old, since)):
             _renew(run)
             _take_page(run, page)
@@ -425,12 +433,14 @@ def _take_moved(run: _Poll, moved: Sequence[tuple[SourceRecord, DocumentHead]]) 
     for record, head in moved:
         changes: dict[str, Any] = {"version_seen": head.version, "last_seen_at": now}
         last = latest.get(record.pk)
+        if record.bought_digest and last is not None and not record.before_start and not record.held:
+            bought.append(record)
+            continue
         with transaction.atomic():
+            # The record first: who cancels at this moment locks it before the transfer, too.
+            SourceRecord.objects.filter(pk=record.pk).update(**changes)
             if record.before_start or last is None or record.held:
                 pass
-            elif record.bought_digest:
-                bought.append(record)
-                continue
             elif last.state == "failed":
                 # Somebody mended the document: try again without waiting for a click. Nothing was bought.
                 if not last.sends.filter(outcome__in=("sent", "unknown", "pending", "done")).exists():
@@ -441,7 +451,6 @@ def _take_moved(run: _Poll, moved: Sequence[tuple[SourceRecord, DocumentHead]]) 
             elif last.state in ("skipped", "cancelled") and last.code not in ("cancelled_by_person", "superseded"):
                 _open_transfers(run, [record])
                 run.result.changed += 1
-            SourceRecord.objects.filter(pk=record.pk).update(**changes)
     for i in range(0, len(bought), settings.ENGINE["GROUP"]):
         _compare(run, bought[i : i + settings.ENGINE["GROUP"]])
 
@@ -523,3 +532,14 @@ def _store_state(run: _Poll) -> None:
         lease_until=None,
     )
     Connection.objects.filter(pk=run.integration.source_id).update(last_good_at=clock.at())
+    if (asked := run.state.cursor.get(LOOK)) is not None:
+        looked(run.state.pk, asked)
+
+
+def looked(state_id: int, asked: Mapping[str, Any]) -> None:
+    """What was asked for is done; what somebody asked for meanwhile stays."""
+    with transaction.atomic():
+        state = FlowState.objects.select_for_update().get(pk=state_id)
+        if state.cursor.get(LOOK) == asked:
+            state.cursor = {name: value for name, value in state.cursor.items() if name != LOOK}
+            state.save(update_fields=["cursor"])

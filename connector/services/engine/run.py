@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Exists
+from django.db.models import Exists, QuerySet
 
 from connector.models import (
     Connection,
@@ -55,6 +55,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 ANSWER_PATIENCE_S = 60.0
+PENDING_PATIENCE_S = 3600.0
 WATCH_AFTER_S = 3600.0
 """What counts as not made is looked up again after this, then ever more rarely, for seven days."""
 _TIMELESS = frozenset({"version", "base", "ours", "overwrite"})
@@ -197,15 +198,27 @@ class Run(ExchangeBuffer):
 
     # -- steps ---------------------------------------------------------------------------------------
 
-    def read(self, name: str, many: Callable[[Sequence[str]], Mapping[str, Any]], *items: str) -> Any:
-        """Read afresh; a group's prefetched value counts while it is fresh. Raises what the vendor raised."""
+    def read(
+        self,
+        name: str,
+        many: Callable[[Sequence[str]], Mapping[str, Any]],
+        *items: str,
+        beside: bool = False,
+        after: bool = False,
+    ) -> Any:
+        """Read afresh; a group's prefetched value counts while it is fresh. Raises what the vendor raised.
+
+        `beside`: something that belongs to the document read before; that one's version and age stay what counts.
+        `after`: what the next once-only step rests on; its age counts from now on, the document's version stays.
+        """
         keys = items or (self.source_key,)
         step = self._begin(name, "", Step.Kind.READ)
-        ahead = self._prefetched
+        ahead = None if beside or after else self._prefetched
         if ahead is not None and boottime() - ahead.at < settings.ENGINE["FRESH_S"]:
             value, self._read_at, step.batch = ahead.value, ahead.at, ahead.batch
         else:
-            self._read_at = boottime()
+            if not beside:
+                self._read_at = boottime()
             with self._call(many):
                 value = many(keys).get(keys[0])
         self._prefetched = None
@@ -217,7 +230,10 @@ class Run(ExchangeBuffer):
             raise value.error
         boundary("read")
         self._end(step, codec.encode(value))
-        self.document_version = getattr(value, "version", None)
+        if after:
+            self._guarded = False
+        if not beside and not after:
+            self.document_version = getattr(value, "version", None)
         return value
 
     def map(self, name: str, make: Callable[..., T], *args: Any) -> T:
@@ -227,9 +243,9 @@ class Run(ExchangeBuffer):
         self._end(step, codec.encode(value))
         return value
 
-    def guard(self, check: Callable[..., None], *args: Any) -> None:
+    def guard(self, check: Callable[..., None], *args: Any, name: str = "last look") -> None:
         """The last look before a send, on the fresh read. `check` raises Cancelled, Skipped or Rejected."""
-        step = self._begin("last look", "", Step.Kind.GUARD)
+        step = self._begin(name, "", Step.Kind.GUARD)
         if boottime() - self._read_at > settings.ENGINE["FRESH_S"]:
             raise StaleRead
         check(self, *args)
@@ -286,8 +302,10 @@ class Run(ExchangeBuffer):
             return self._look_first(name, operation, key)
         step = self._begin(name, key, Step.Kind.ONCE)
         payload = self._decode(send.context, operation.payload_type, send.schema) if send.context else None
-        stated = (self.transfer.decision or {}).get("made")
-        if stated:
+        decision = self.transfer.decision or {}
+        stated = decision.get("made")
+        # Said of one request; a later one is another matter.
+        if stated and decision.get("reference", send.reference) == send.reference:
             return self._take_statement(step, operation, send, payload, stated)
         if payload is None:  # a send taken over after a restore: only its look-up is possible
             return self._look(step, operation, send, payload)
@@ -296,8 +314,16 @@ class Run(ExchangeBuffer):
                 step, operation, send, payload, lambda: operation.parse(send.answer, send.answer_status, payload)
             )
         if send.outcome == EffectSend.Outcome.PENDING:
-            with self._call(operation):
-                return self._finish_send(step, operation, send, payload, lambda: operation.ask(send.ticket, payload))
+            try:
+                with self._call(operation):
+                    return self._finish_send(step, operation, send, payload, lambda: operation.ask(send.ticket, payload))
+            except AskAgain:
+                if clock.now() <= send.deadline_at + dt.timedelta(seconds=PENDING_PATIENCE_S):
+                    raise
+            except InDoubt:
+                # The vendor cannot tell what became of the job: the look-up may. The job is asked again next time.
+                send.outcome = EffectSend.Outcome.PENDING
+            # A job that never ends must not be asked for in silence for ever: it is in doubt, with its look-ups and buttons.
         return self._look(step, operation, send, payload)
 
     def once(self, name: str, operation: Operation[P, R], payload: P, key: str = "", *, buys: bool = False) -> R:
@@ -335,7 +361,7 @@ class Run(ExchangeBuffer):
         old = self._sends.get((operation.kind, key))
         again = old is not None and old.outcome == EffectSend.Outcome.REFUSED
         number = 1 if old is None else old.number + (0 if again else 1)
-        reference = self._reference(operation.kind, self.source_record.generation, number)
+        reference = self._reference(operation.kind, key, self.source_record.generation, number)
         body = operation.describe(payload, reference)
         self._send_deadline = boottime() + total_s
         try:
@@ -449,10 +475,15 @@ class Run(ExchangeBuffer):
             remedy="Switch one of the two integrations off for these documents, or cancel this transfer.",
         )
 
-    def _reference(self, kind: str, generation: int, number: int) -> str:
+    def _reference(self, kind: str, key: str, generation: int, number: int) -> str:
+        told = f"{kind}/{key}" if key else kind
         return reference_of(
-            self.job.installation.uid, self.job.integration.slug, self.source_record.source_key, kind, generation, number
+            self.job.installation.uid, self.job.integration.slug, self.source_record.source_key, told, generation, number
         )
+
+    def references(self, kind: str, key: str) -> tuple[str, ...]:
+        """Under which references a once-only step of this generation may have been sent, whatever this database knows."""
+        return tuple(self._reference(kind, key, self.source_record.generation, number) for number in (1, 2, 3))
 
     def _claim_still_mine(self, total_s: float, *, buys: bool) -> None:
         """Our lease outlives the deadline, and (for purchases) no brake is on; one statement, else say which."""
@@ -587,15 +618,20 @@ class Run(ExchangeBuffer):
             if isinstance(result, Pending):
                 self._pending(step, send, result)
             else:
-                self._done(step, operation, send, payload, result, act="bought")
+                self._done(step, operation, send, payload, result, act=operation.act)
                 return operation.remember(result)
         raise AssertionError("unreachable")
+
+    @staticmethod
+    def _same_request(send: EffectSend) -> QuerySet[EffectSend]:
+        """The send's row, unless it has taken another request since: whoever wakes up late must not speak for that one."""
+        return EffectSend.objects.filter(pk=send.pk, transfer_id=send.transfer_id, epoch=send.epoch)
 
     def _refused(self, step: Step, send: EffectSend, error: IntegrationError) -> None:
         """Proven: it was not done. The same row may take a request built afresh."""
         told = error.as_dict()
         with transaction.atomic():
-            EffectSend.objects.filter(pk=send.pk, outcome__in=EffectSend.OPEN).update(
+            self._same_request(send).filter(outcome__in=EffectSend.OPEN).update(
                 outcome="refused", outcome_at=clock.at(), result={"error": told}
             )
             self._end(step, None, state=Step.State.FAILED, error=told)
@@ -609,7 +645,7 @@ class Run(ExchangeBuffer):
         """In doubt from now on. Always raises InDoubt."""
         told = error.as_dict()
         with transaction.atomic():
-            EffectSend.objects.filter(pk=send.pk, outcome="sent").update(
+            self._same_request(send).filter(outcome="sent").update(
                 outcome="unknown", outcome_at=clock.at(), unknown_since=clock.at(), last_look={"error": told}
             )
             self._end(step, None, state=Step.State.OPEN, error=told)
@@ -637,7 +673,7 @@ class Run(ExchangeBuffer):
 
     def _pending(self, step: Step, send: EffectSend, result: Pending) -> None:
         with transaction.atomic():
-            EffectSend.objects.filter(pk=send.pk, outcome__in=EffectSend.OPEN).update(
+            self._same_request(send).filter(outcome__in=EffectSend.OPEN).update(
                 outcome="pending", outcome_at=clock.at(), ticket=result.ticket, answer=""
             )
             self._end(step, None, state=Step.State.OPEN, note="accepted, result to come")
@@ -692,7 +728,8 @@ class Run(ExchangeBuffer):
             Transfer.objects.filter(pk=self.transfer.pk).update(attention=stored.attention)
         self._end(step, kept)
         told = {"step": step.name, "reference": send.reference, **stored.facts, **facts}
-        changes = {} if payload is None else {"bought_digest": operation.digest(payload)}
+        digest = operation.digest(payload) if payload is not None else ""
+        changes = {"bought_digest": digest} if digest else {}
         self._save(audit.Draft(act, told, obj=self.transfer), **changes)
         send.result = kept
 
@@ -708,9 +745,9 @@ class Run(ExchangeBuffer):
         if now.outcome != EffectSend.Outcome.DONE:
             EffectSend.objects.filter(pk=send.pk).update(**values)
         stored = operation.store(self.transfer, self.source_record, send, payload, result, clash=clash)
-        Transfer.objects.filter(pk=self.transfer.pk).update(attention="bought_twice", updated_at=clock.at())
-        self.attention = "bought_twice"
-        self._save(audit.Draft("bought_twice", {"reference": send.reference, **stored.facts}, obj=self.transfer))
+        Transfer.objects.filter(pk=self.transfer.pk).update(attention=operation.attention, updated_at=clock.at())
+        self.attention = operation.attention
+        self._save(audit.Draft(operation.attention, {"reference": send.reference, **stored.facts}, obj=self.transfer))
 
     def _take_statement(self, step: Step, operation: Operation[P, R], send: EffectSend, payload: P | None, number: str) -> R:
         """A person said: it was made, this is the number."""
@@ -732,7 +769,7 @@ class Run(ExchangeBuffer):
             self._unknown(
                 step, operation, send, OutcomeUnknown("The process that sent it ended without an answer.", code="process_lost")
             )
-        since = send.unknown_since or now
+        since = send.unknown_since or (send.deadline_at if send.outcome == EffectSend.Outcome.PENDING else now)
         age = (now - since).total_seconds()
         wait = next_look_s(rule.look_up_after_s, send.looks + 1, age)
         try:
@@ -756,6 +793,7 @@ class Run(ExchangeBuffer):
             not found.matches
             and not found.ambiguous
             and rule.resend_after_s is not None
+            and send.outcome != EffectSend.Outcome.PENDING
             and now > send.deadline_at + dt.timedelta(seconds=rule.resend_after_s)
         )
         if proven:
@@ -776,7 +814,8 @@ class Run(ExchangeBuffer):
                 look_in_s=wait,
             )
         raise InDoubt(
-            f"Nothing is found under {send.reference} yet; that is no proof that nothing was made.",
+            (f"It was accepted as job {send.ticket}, which shows no result. " if send.ticket else "")
+            + f"Nothing is found under {send.reference} yet; that is no proof that nothing was made.",
             "in_doubt",
             "It is looked up again by itself. Whoever knows better can decide with the two buttons.",
             look_in_s=wait,
@@ -796,7 +835,7 @@ class Run(ExchangeBuffer):
         step = self._begin(name, key, Step.Kind.ONCE)
         for generation in (self.source_record.generation, self.source_record.generation + 1):
             for number in (1, 2, 3):
-                reference = self._reference(operation.kind, generation, number)
+                reference = self._reference(operation.kind, key, generation, number)
                 with self._call(operation):
                     found = operation.find(reference, None, wide=True)
                 verdict = operation.adopt(found, None, self.source_record, None)
@@ -819,7 +858,7 @@ class Run(ExchangeBuffer):
                 audit.append_to_record(self.source_record, [], generation=generation)
                 step.generation = generation
             known = Effect.objects.filter(record=self.source_record, kind=operation.kind, key=key, generation=generation)
-            effect = known.first() or self._effect(operation, key, buys=True)
+            effect = known.first() or self._effect(operation, key, buys=operation.buys)
             values = {
                 "transfer": self.transfer,
                 "epoch": self.transfer.epoch,
@@ -832,7 +871,7 @@ class Run(ExchangeBuffer):
             made = {
                 "tenant_id": self.transfer.tenant_id,
                 "connection": operation.connection,
-                "reference": self._reference(operation.kind, generation, number),
+                "reference": self._reference(operation.kind, key, generation, number),
             }
             send, _ = EffectSend.objects.update_or_create(
                 effect=effect, number=number, defaults=values, create_defaults=values | made
@@ -863,8 +902,9 @@ class Run(ExchangeBuffer):
             if now.outcome != EffectSend.Outcome.ABSENT:
                 return
             others = EffectSend.objects.filter(effect__record=record, effect__kind=operation.kind).exclude(pk=send.pk)
+            others = others.filter(effect__key=send.effect.key)
             twice = others.filter(outcome__in=(*EffectSend.OPEN, EffectSend.Outcome.DONE)).exists()
-            attention = "bought_twice" if twice or verdict.result is None else "label_missing"
+            attention = operation.attention if twice or verdict.result is None else "label_missing"
             told = {"reference": send.reference, "refusal": verdict.refusal}
             if verdict.result is not None:
                 kept = codec.encode(operation.remember(verdict.result))
@@ -924,11 +964,19 @@ class Run(ExchangeBuffer):
             if step.name == self.step and step.state == Step.State.OPEN:
                 self._end(step, None, state=Step.State.FAILED, error=error)
 
-    def commit(self, *drafts: audit.Draft) -> None:
-        """Save steps, exchanges and audit in one commit, if the lease is still ours. Raises LeaseLost."""
+    def commit(self, *drafts: audit.Draft, also: Sequence[Callable[[], None]] = ()) -> None:
+        """Save steps, exchanges and audit in one commit, if the lease is still ours. Raises LeaseLost.
+
+        `also` is done in the same commit: what must be kept before the flow goes on.
+        """
+        wrote = self._owes_commit and bool(also)
         with transaction.atomic():
             self.check_lease()
             self._save(*drafts)
+            for more in also:
+                more()
+        if wrote:
+            boundary("write_committed")
 
     def check_lease(self) -> None:
         """Raises LeaseLost unless this transfer is still ours."""

@@ -6,18 +6,20 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import close_old_connections, connection, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, Sum
 
 from connector import workers
-from connector.models import Connection, EffectSend, Exchange, Integration, Pause, Slot, SourceRecord, Step, Transfer
-from connector.services import backfill, clock, keys, vendors
+from connector.models import Connection, EffectSend, Exchange, FlowState, Integration, Pause, Slot, SourceRecord, Step, Transfer
+from connector.services import backfill, clock, keys, logs, vendors
 from connector.services.database import release_connection
 from connector.services.engine import outcomes, pauses
 from connector.services.engine.recorder import ExchangeBuffer, boottime
@@ -92,29 +94,25 @@ def process(
         buying=buying and integration.enabled,
     )
     job.options = flow_options(integration)
-    free_dead_owners(integration)
+    free_dead()
     slots = _reserve(job, threads or settings.WORKER_THREADS)
     if not slots:
         tally.more = due(integration).exists()
         return tally
     heart = _Heart(job)
+    line = _Line(job, flows, only, slots, until, stop, tally, heart)
     try:
-        with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="slot") as pool:
-            while time.monotonic() < until and not stop.is_set() and not job.halted.is_set():
-                group = _claim(job, only)
-                if not group.transfers:
-                    if only is None and backfill.feed(integration):
-                        continue
-                    break
-                boundary("claimed")
-                heart.beat_for(group)
-                _run_group(job, flows, group, pool, slots, until, stop, tally)
-                if only is not None:
-                    break
-            else:
-                tally.more = due(integration).exists()
+        if line.fill():
+            with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="slot") as pool:
+                busy = [pool.submit(line.serve) for _ in range(slots)]
+                if not connection.in_atomic_block:
+                    release_connection()
+                for future in busy:
+                    future.result()
+        tally.more = line.cut_short and due(integration).exists()
     finally:
         heart.stop()
+        line.give_back()
         Slot.objects.filter(owner=job.owner).delete()
     return tally
 
@@ -148,6 +146,7 @@ def _reserve(job: Job, threads: int) -> int:
                 tenant_id=job.integration.tenant_id,
                 connection=row,
                 owner=job.owner,
+                owner_process=workers.process_name(),
                 count=granted,
                 expires_at=clock.at(settings.ENGINE["LEASE_S"]),
             )
@@ -185,22 +184,27 @@ def _open_send() -> Exists:
     return Exists(EffectSend.objects.filter(effect__record=OuterRef("record"), outcome__in=EffectSend.OPEN))
 
 
-def free_dead_owners(integration: Integration) -> int:
-    """Running transfers whose owner was a process of this host and boot that is gone: their lease ends now."""
-    freed = 0
-    owners = Transfer.objects.filter(integration=integration, state="running").values_list("owner_process", flat=True).distinct()
-    for name in owners:
-        if name and workers.is_dead(name):
-            freed += Transfer.objects.filter(integration=integration, state="running", owner_process=name).update(
-                lease_until=clock.at(-1)
-            )
-            Slot.objects.filter(owner__in=Transfer.objects.filter(owner_process=name).values("owner")).delete()
-    return freed
+def free_dead() -> list[str]:
+    """Let go of what processes hold that are provably gone from this host: runs, slots, turns to poll. Their names.
+
+    Leases would free it too, but a killed worker's successor should go on at once, not after minutes.
+    """
+    holders = (
+        Transfer.objects.filter(state="running").order_by().values_list("owner_process"),
+        Slot.objects.order_by().values_list("owner_process"),
+        FlowState.objects.filter(lease_until__isnull=False).order_by().values_list("lease_process"),
+    )
+    names = {name for (name,) in holders[0].union(holders[1], holders[2])}
+    dead = sorted(name for name in names if name and workers.is_dead(name))
+    if dead:
+        Slot.objects.filter(owner_process__in=dead).delete()
+        FlowState.objects.filter(lease_process__in=dead).update(lease_owner=None, lease_until=None, lease_process="")
+        Transfer.objects.filter(state="running", owner_process__in=dead).update(lease_until=clock.at(-1))
+    return dead
 
 
 def _claim(job: Job, only: Sequence[int] | None) -> Group:
     """Claim up to a group; which rows are ours is read back by our owner id."""
-    free_dead_owners(job.integration)
     open_pauses = pauses.open_pauses(job.integration)
     limit, candidates, probes = _candidates(job, due(job.integration, only), open_pauses)
     group = Group()
@@ -291,7 +295,8 @@ class _Heart(threading.Thread):
         self.job = job
         self.over = threading.Event()
 
-    def beat_for(self, group: Group) -> None:
+    def begin(self) -> None:
+        """From the first claim on."""
         if not self.is_alive():
             self.start()
 
@@ -315,55 +320,161 @@ class _Heart(threading.Thread):
 # -- running -----------------------------------------------------------------------------------------
 
 
-def _run_group(
-    job: Job, flows: Flows, group: Group, pool: ThreadPoolExecutor, slots: int, until: float, stop: threading.Event, tally: Tally
-) -> None:
-    sends, writes = _memory(group)
-    ahead = _prefetch(job, flows, group, sends)
-    waiting = list(group.transfers)
-    lock = threading.Lock()
+@dataclass(slots=True)
+class Claimed:
+    """One claimed transfer with all that its run needs."""
 
-    def take() -> Transfer | None:
-        with lock:
-            if waiting and time.monotonic() < until and not stop.is_set() and not job.halted.is_set():
-                return waiting.pop(0)
-            return None
+    transfer: Transfer
+    was: str
+    sends: Collection[EffectSend]
+    writes: Mapping[tuple[str, str], Step]
+    ahead: Prefetched | None
+    probe: Pause | None
 
-    def worker() -> None:
+
+class _Line:
+    """The line that a process's threads work on. Whoever finds it short claims and reads the next group meanwhile.
+
+    Reading ahead takes a thread's turn, not one more: calls in parallel never exceed the slots. The others go on with
+    what stands in the line, so that nobody waits for the last document of a group.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        flows: Flows,
+        only: Sequence[int] | None,
+        slots: int,
+        until: float,
+        stop: threading.Event,
+        tally: Tally,
+        heart: _Heart,
+    ) -> None:
+        self.job, self.flows, self.only, self.tally, self.heart = job, flows, only, tally, heart
+        self.cut_short = False
+        self._low, self._until, self._stop = slots, until, stop
+        self._claimed: deque[Claimed] = deque()
+        self._turn = threading.Condition()
+        self._feeding = self._dry = False
+
+    def fill(self) -> bool:
+        """The first group, by the caller's thread: False when there is nothing to do, and no thread is needed."""
+        self._claimed.extend(self._feed())
+        self._dry = self.only is not None
+        return bool(self._claimed)
+
+    def serve(self) -> None:
+        """What each thread does until the time is over, the line is dry or something failed."""
         close_old_connections()
         try:
-            while (transfer := take()) is not None:
-                record = transfer.record
-                run = Run(
-                    job,
-                    transfer,
-                    record,
-                    sends=sends.get(record.pk, ()),
-                    done_writes=writes.get(record.pk, {}),
-                    prefetched=ahead.get(transfer.pk),
-                )
-                _attempt(run, flows, group.probes.get(transfer.pk))
-                tally.add(transfer.state)
+            while (claimed := self._next()) is not None:
+                self._run(claimed)
+        except BaseException:
+            with self._turn:
+                self._dry = True
+                self._turn.notify_all()
+            raise
         finally:
             connection.close()
 
-    done = [pool.submit(worker) for _ in range(min(slots, len(waiting)))]
-    if not connection.in_atomic_block:
-        release_connection()
-    for future in done:
-        future.result()
-    for transfer in waiting:  # not started: as it was
-        Transfer.objects.filter(pk=transfer.pk, epoch=transfer.epoch, state="running").update(
-            state="in_doubt" if group.were.get(transfer.pk) == "in_doubt" else "waiting",
-            owner=None,
-            owner_process="",
-            lease_until=None,
+    def give_back(self) -> None:
+        """What was claimed and not begun is as it was."""
+        self._return({c.transfer.pk: c.was for c in self._claimed})
+
+    def _return(self, were: Mapping[int, str]) -> None:
+        for state in ("in_doubt", "waiting"):
+            left = [pk for pk, was in were.items() if (was == "in_doubt") == (state == "in_doubt")]
+            if left:
+                Transfer.objects.filter(pk__in=left, owner=self.job.owner, state="running").update(
+                    state=state, owner=None, owner_process="", lease_until=None
+                )
+
+    def _over(self) -> bool:
+        if time.monotonic() < self._until and not self._stop.is_set() and not self.job.halted.is_set():
+            return False
+        self.cut_short = True
+        return True
+
+    def _next(self) -> Claimed | None:
+        while True:
+            # Whoever waits here holds no connection: the pool is smaller than the threads are many, and the one that
+            # reads ahead needs one. One that has broken goes with it, and does not spoil the next document.
+            release_connection()
+            with self._turn:
+                while True:
+                    if self._over():
+                        return None
+                    if len(self._claimed) < self._low and not self._feeding and not self._dry:
+                        self._feeding = True
+                        break
+                    if self._claimed:
+                        return self._claimed.popleft()
+                    if not self._feeding:
+                        return None
+                    self._turn.wait(1.0)
+            found: list[Claimed] = []
+            try:
+                found = self._feed()
+            finally:
+                with self._turn:
+                    self._claimed.extend(found)
+                    self._feeding = False
+                    self._dry = self._dry or not found or self.only is not None
+                    self._turn.notify_all()
+
+    def _feed(self) -> list[Claimed]:
+        while not (group := _claim(self.job, self.only)).transfers:
+            if self.only is not None or not backfill.feed(self.job.integration):
+                return []
+        try:
+            return self._with_all_it_needs(group)
+        except BaseException:
+            # Nobody would begin these, and as long as this process lives nobody else could before their lease lapses.
+            with suppress(DatabaseError):
+                if not connection.in_atomic_block:
+                    connection.close()  # it may be what failed
+                self._return({t.pk: group.were.get(t.pk, "waiting") for t in group.transfers})
+            raise
+
+    def _with_all_it_needs(self, group: Group) -> list[Claimed]:
+        boundary("claimed")
+        self.heart.begin()
+        sends, writes = memory_of(group.transfers)
+        ahead = _prefetch(self.job, self.flows, group, sends)
+        return [
+            Claimed(
+                transfer,
+                group.were.get(transfer.pk, "waiting"),
+                sends.get(transfer.record_id, ()),
+                writes.get(transfer.record_id, {}),
+                ahead.get(transfer.pk),
+                group.probes.get(transfer.pk),
+            )
+            for transfer in group.transfers
+        ]
+
+    def _run(self, claimed: Claimed) -> None:
+        run = Run(
+            self.job,
+            claimed.transfer,
+            claimed.transfer.record,
+            sends=list(claimed.sends),
+            done_writes=dict(claimed.writes),
+            prefetched=claimed.ahead,
         )
+        transfer = claimed.transfer
+        slug = self.job.integration.slug
+        with logs.about(integration=slug, flow=transfer.flow, transfer=transfer.pk, correlation=run.correlation_id):
+            _attempt(run, self.flows, claimed.probe)
+        self.tally.add(claimed.transfer.state)
+        if claimed.probe is not None and self.only is None:
+            with self._turn:
+                self._dry = False  # those that waited for the one that went first may be due now
 
 
-def _memory(group: Group) -> tuple[dict[int, list[EffectSend]], dict[int, dict[tuple[str, str], Step]]]:
+def memory_of(transfers: Sequence[Transfer]) -> tuple[dict[int, list[EffectSend]], dict[int, dict[tuple[str, str], Step]]]:
     """What earlier attempts left: the newest send of each effect and the writes done, of the present generations."""
-    records = {t.record_id: t.record for t in group.transfers}
+    records = {t.record_id: t.record for t in transfers}
     sends: dict[int, dict[tuple[str, str], EffectSend]] = {}
     rows = EffectSend.objects.filter(effect__record__in=records, effect__generation=F("effect__record__generation"))
     for send in rows.select_related("effect").order_by("number"):
@@ -532,6 +643,15 @@ def _workable() -> Any:
         state="active",
     ).filter(Q(kind="configuration") | Q(probe_at__gt=clock.at()))
     return Integration.objects.filter(Q(Exists(something), enabled=True) | Q(Exists(in_doubt), enabled=False), ~Exists(blocked))
+
+
+def next_due_s(within_s: float) -> float | None:
+    """Seconds until the next transfer comes due, if that is within `within_s` (0.0: one is due already)."""
+    coming = Transfer.objects.filter(
+        state__in=("waiting", "in_doubt"), integration__enabled=True, due_at__gt=clock.at(), due_at__lte=clock.at(within_s)
+    )
+    found = coming.annotate(db_now=clock.at()).order_by("due_at").values_list("due_at", "db_now").first()
+    return max(0.0, (found[0] - found[1]).total_seconds()) if found else None
 
 
 def idle_processes() -> int:

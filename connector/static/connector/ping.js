@@ -11,6 +11,8 @@
           var holder = document.createElement("template");
           holder.innerHTML = text;
           var fresh = holder.content.firstElementChild;
+          // The same as before: leave it, somebody may be about to press a button in it.
+          if (fresh.dataset.mark && fresh.dataset.mark === box.dataset.mark) { follow(box); return; }
           box.replaceWith(fresh);
           follow(fresh);
         })

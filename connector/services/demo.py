@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from connector import simulators
 from connector.models import Connection, Integration, Tenant, User
-from connector.services import clock, configuration
+from connector.services import clock, configuration, simulators
 
 ACTOR = "demo"
 ADMIN = "admin"
+SLUG = "demo"
 ZONE = "America/Chicago"
 PAST_DAYS = 30
 """The samples were made before the integration: it starts this many days ago, so that they count as work."""
@@ -110,25 +110,37 @@ def _site(code: str, name: str, phone: str, street: str, city: str, state: str, 
     return {"code": code, "timezone": ZONE, "address": address}
 
 
-def create(port: int) -> Demo:
-    """Make what is missing: samples, configuration, superuser. `port` is where the simulators (will) serve.
+def exists() -> bool:
+    """Whether the demo's tenant is there."""
+    return Tenant.objects.filter(slug=SLUG).exists()
 
+
+def first_user() -> str | None:
+    """Make a superuser to sign in as where there is none of that name; the password, which nothing keeps."""
+    if User.objects.filter(username=ADMIN).exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser(ADMIN, password=password)
+    return password
+
+
+def create(port: int, *, actor: str = ACTOR, running: bool = False) -> Demo:
+    """Make what is missing: samples and configuration. `port` is where the simulators (will) serve.
+
+    With `running` they must answer there now; otherwise the samples may also go into the state they will start from.
     Raises simulators.SimulatorsUnreachable, and configuration.InvalidConfiguration where a slug of the demo belongs
     to something else or this machine's simulators are not among ALLOW_PRIVATE_HOSTS.
     """
     # Samples first: switching the integration on wakes its first poll.
-    made = Demo(samples=simulators.load_samples(port))
+    made = Demo(samples=simulators.load_samples(port, running=running))
     wanted = document(port)
     for table, model in _TABLES.items():
         held = set(model.objects.filter(slug__in=[row["slug"] for row in wanted[table]]).values_list("slug", flat=True))
         wanted[table] = [row for row in wanted[table] if row["slug"] not in held]
     if any(wanted[table] for table in _TABLES):
-        summary = configuration.apply(wanted, ACTOR)
+        summary = configuration.apply(wanted, actor)
         made.created, made.notes = summary.created, summary.notes
     made.notes += _strayed(port)
-    if not User.objects.filter(username=ADMIN).exists():
-        made.password = secrets.token_urlsafe(12)
-        User.objects.create_superuser(ADMIN, password=made.password)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from integrations.base.simulator import Simulator
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8900
 CONTROL_TIMEOUT_S = 30
+LOOK_TIMEOUT_S = 0.5
 
 
 class StateInUse(Exception):
@@ -60,12 +62,37 @@ def url(slug: str, port: int) -> str:
     return f"http://{HOST}:{port}/{slug}"
 
 
-def load_samples(port: int) -> dict[str, int]:
+def port() -> int:
+    """Where this machine's simulators serve: SIMULATOR_PORT, else the usual port."""
+    told = os.environ.get("SIMULATOR_PORT", "")
+    return int(told) if told.isdecimal() else DEFAULT_PORT
+
+
+def answer(port: int) -> bool:
+    """Whether this machine's simulators answer at `port`. For pages: gives up at once."""
+    try:
+        with _session() as session:
+            found = session.get(f"{url(registry.slugs()[0], port)}/_sim/faults", timeout=LOOK_TIMEOUT_S)
+            return found.status_code == 200 and isinstance(found.json(), list)
+    except (requests.RequestException, ValueError):
+        return False
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # a proxy for the world must not stand between two processes of this machine
+    return session
+
+
+def load_samples(port: int, *, running: bool = False) -> dict[str, int]:
     """Put the sample documents into the simulators; those that are there stay as they are.
 
+    With `running` only simulators that answer at `port` will do.
     Simulators that run are asked at `port`; otherwise the samples go into the state that they will start from.
     Returns how many samples each vendor holds. Raises SimulatorsUnreachable when some run elsewhere.
     """
+    if running:
+        return _over_http(port)
     try:
         with exclusive_state() as folder:
             return _into_files(folder)
@@ -84,8 +111,7 @@ def _into_files(folder: Path) -> dict[str, int]:
 
 def _over_http(port: int) -> dict[str, int]:
     held: dict[str, int] = {}
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy for the world must not stand between two processes of this machine
+    with _session() as session:
         for slug in registry.slugs():
             if not issubclass(registry.simulator_class(slug), HasSamples):
                 continue

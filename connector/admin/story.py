@@ -1,0 +1,88 @@
+"""One story, seen from the transfer and from the shipment; and each call with its detail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+
+from connector import permissions
+from connector.models import EffectSend, Exchange, Step, Transfer
+from connector.services import overview, story
+
+CALLS = 200
+
+
+def exchanges_of(transfer: Transfer, steps: list[Step]) -> Any:
+    """Calls made for a transfer, those of a batch read ahead for several documents included."""
+    batches = {s.batch for s in steps if s.batch}
+    found = Exchange.objects.filter(Q(transfer=transfer) | Q(batch__in=batches), tenant=transfer.tenant_id)
+    return found.order_by("started_at", "pk")
+
+
+def story_context(transfer: Transfer) -> dict[str, Any]:
+    """Progress, next action and everything that happened."""
+    steps = list(Step.objects.filter(transfer=transfer))
+    sends = list(EffectSend.objects.filter(effect__record=transfer.record_id).select_related("effect").order_by("pk"))
+    present = [send for send in sends if send.effect.generation == transfer.record.generation]
+    paused = [str(p["message"]) for p in overview.paused_scopes(transfer.integration)]
+    calls = exchanges_of(transfer, steps).defer("request_body", "response_body", "request_headers", "response_headers")
+    told = story.events(transfer.record, list(calls[:CALLS]))
+    return {
+        "steps": steps,
+        "sends": sends,
+        "progress": story.progress(transfer, steps, present),
+        "next_action": story.next_action(transfer, paused),
+        "events": told,
+        # Evidence names calls, but none is left: a rule has erased them.
+        "calls_gone": any(e.rests_on_calls for e in told) and not any(e.kind == "call" for e in told),
+    }
+
+
+class CallPages:
+    """The page of one call; mixed into the transfers' admin."""
+
+    admin_site: Any
+    page: Any
+    row: Any
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.exchange_view)
+        return [
+            path("<int:transfer_id>/call/<int:exchange_id>/", view, name="connector_exchange"),
+            path("find/", self.admin_site.admin_view(self.find_view), name="connector_find"),
+            *super().get_urls(),  # type: ignore[misc]
+        ]
+
+    def find_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Any number: a document, an order, a parcel, a reference of ours. One hit opens its page."""
+        term = request.GET.get("q", "").strip()[:100]
+        records = story.find(permissions.tenant_ids(request.user), term) if term else []
+        if len(records) == 1:
+            return HttpResponseRedirect(reverse("admin:connector_transfer_change", args=[records[0].pk]))
+        response: HttpResponseBase = self.page(
+            request, "connector/find.html", title="Find", term=term, found=records[: story.HITS], more=len(records) > story.HITS
+        )
+        return response
+
+    def exchange_view(self, request: HttpRequest, transfer_id: int, exchange_id: int) -> HttpResponseBase:
+        """Request and answer without secrets, as a command, and what differs from the time before."""
+        transfer = self.row(request, str(transfer_id))
+        found = exchanges_of(transfer, list(Step.objects.filter(transfer=transfer))).select_related("connection", "transfer")
+        exchange = found.filter(pk=exchange_id).first()
+        if exchange is None:
+            raise Http404
+        before = story.before(exchange)
+        response: HttpResponseBase = self.page(
+            request,
+            "connector/exchange.html",
+            transfer,
+            title=f"{transfer.source_key}: {exchange.operation}",
+            exchange=exchange,
+            curl=story.curl(exchange),
+            before=before,
+            difference=story.difference(before, exchange) if before else [],
+        )
+        return response

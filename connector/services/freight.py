@@ -1,0 +1,57 @@
+"""The shares of orders in a shipment's freight cost: planned once, then written to the ERP, taken back when voided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connector.models import Connection, FreightCharge, Shipment, SourceRecord
+from connector.services import clock
+
+State = FreightCharge.State
+
+
+def of(shipment: Shipment) -> list[FreightCharge]:
+    """The shares of a shipment, in the order of its lines."""
+    return list(FreightCharge.objects.filter(shipment=shipment).order_by("pk"))
+
+
+def plan(rows: Sequence[FreightCharge]) -> None:
+    """Keep the shares before the first one is written (inside the caller's transaction)."""
+    for row in rows:
+        row.created_at = clock.local_now()
+    FreightCharge.objects.bulk_create(rows)
+
+
+def posted(row: FreightCharge, number: str) -> bool:
+    """The share stands in the ERP under this number. False where it stood there under another one already."""
+    fresh = FreightCharge.objects.filter(pk=row.pk).exclude(state=State.POSTED)
+    if not fresh.update(state=State.POSTED, number=number, posted_at=clock.at(), note=""):
+        return FreightCharge.objects.filter(pk=row.pk, number=number).exists()
+    row.state, row.number = State.POSTED, number
+    return True
+
+
+def ended(row: FreightCharge, state: FreightCharge.State, note: str = "") -> None:
+    """What became of a share when its label was voided, or its charge closed."""
+    FreightCharge.objects.filter(pk=row.pk).update(state=state, note=note[:300], ended_at=clock.at())
+    row.state = state
+
+
+def row_of(record: SourceRecord, order: str) -> FreightCharge | None:
+    """The share of an order in the newest shipment of a record's present generation."""
+    rows = FreightCharge.objects.filter(shipment__record=record, shipment__generation=record.generation, order=order)
+    return rows.order_by("-shipment").first()
+
+
+def earlier(row: FreightCharge) -> FreightCharge | None:
+    """The charge that an earlier, voided label of the same document left on the order: it is corrected, none is added."""
+    shipment = row.shipment
+    rows = FreightCharge.objects.filter(shipment__record=shipment.record_id, order=row.order, currency=row.currency)
+    rows = rows.filter(shipment__generation__lt=shipment.generation, state__in=(State.TAKEN_BACK, State.POSTED))
+    return rows.exclude(number="").order_by("-shipment__generation").first()
+
+
+def numbers(source: Connection, order: str) -> frozenset[str]:
+    """Numbers of charges on an order that are known as ours already."""
+    rows = FreightCharge.objects.filter(shipment__integration__source=source, order=order).exclude(number="")
+    return frozenset(rows.values_list("number", flat=True))

@@ -1,0 +1,294 @@
+"""The shipment history at a million rows: page by page from where the last one ended, never by counting.
+
+Every order is one that an index of `Shipment` walks within a tenant. A page begins after (or before) a row that the
+address names, so that page 20,000 costs what the first one costs, and nothing is shown twice or left out when new
+shipments arrive in between.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import BooleanField, DateField, DateTimeField, DecimalField, F, Func, QuerySet, Value
+from django.db.models.expressions import RawSQL
+
+from connector.models import Shipment
+
+MERGED = 20
+"""Up to so many tenants are read one by one and merged; beyond, the database sorts what it may."""
+
+SUGGESTED = ("service", "company_code", "site", "cost_center")
+"""Columns whose values are proposed while typing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A way to sort. `column` "" is the order in which shipments were made; rows without a value of `column` are left out."""
+
+    column: str
+    descending: bool
+    title: str
+    hint: str = ""
+
+
+_NO_DATE = "Shipments without a ship date are left out of this order."
+_NO_COST = "Shipments whose cost is unknown are left out of this order."
+ORDERS = {
+    "newest": Order("", True, "Newest first"),
+    "oldest": Order("", False, "Oldest first"),
+    "created_latest": Order("created_at", True, "Newest first"),
+    "created_earliest": Order("created_at", False, "Oldest first"),
+    "shipped_latest": Order("ship_date", True, "Ship date, latest first", _NO_DATE),
+    "shipped_earliest": Order("ship_date", False, "Ship date, earliest first", _NO_DATE),
+    "cost_highest": Order("cost", True, "Cost, highest first", _NO_COST),
+    "cost_lowest": Order("cost", False, "Cost, lowest first", _NO_COST),
+}
+OFFERED = ("newest", "oldest", "shipped_latest", "shipped_earliest", "cost_highest", "cost_lowest")
+"""Orders a person may ask for; the others follow from a filter."""
+
+FIXED = "master_tracking_number"
+"""The column that is always there: it leads to the shipment."""
+
+COLUMNS = {
+    "master_tracking_number": "Tracking number",
+    "document_number": "Document",
+    "source_key": "Document key",
+    "tenant": "Tenant",
+    "integration": "Integration",
+    "carrier": "Carrier",
+    "company_code": "Company code",
+    "site": "Site",
+    "state": "State",
+    "status": "Carrier's status",
+    "service": "Service",
+    "recipient_name": "Recipient",
+    "recipient_city": "City",
+    "recipient_postal_code": "Postal code",
+    "recipient_country": "Country",
+    "cost": "Cost",
+    "cost_kind": "Kind of cost",
+    "cost_center": "Cost centre",
+    "freight_account": "Account",
+    "ship_date": "Ship date",
+    "estimated_delivery": "Expected",
+    "delivered_at": "Delivered",
+    "signed_by": "Signed by",
+    "last_news_at": "Last news",
+    "written_at": "In the ERP",
+    "created_at": "Created",
+    "voided_at": "Voided",
+    "transaction_id": "Carrier's transaction",
+}
+"""What a list or a file can show, in this order: column of Shipment -> its name on the screen."""
+
+USUAL = (
+    *("master_tracking_number", "document_number", "state", "service", "recipient_name", "cost", "ship_date"),
+    *("written_at", "created_at"),
+)
+_NAMED = ("tenant", "integration", "carrier")
+
+_FIELDS: dict[str, Any] = {
+    "created_at": DateTimeField(),
+    "ship_date": DateField(),
+    "cost": DecimalField(max_digits=12, decimal_places=2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page and where its neighbours begin ("" where there is none)."""
+
+    rows: list[Shipment]
+    newer: str = ""
+    older: str = ""
+
+
+def _row(*parts: Any) -> Func:
+    return Func(*parts, template="(%(expressions)s)", output_field=BooleanField())
+
+
+def _beyond(order: Order, value: Any, pk: int, *, descending: bool) -> Func:
+    """(column, id) < (value, pk), as one comparison of rows: an index finds its place at once, however many are equal."""
+    field = _FIELDS[order.column]
+    ours, theirs = _row(F(order.column), F("pk")), _row(Value(value, output_field=field), Value(pk))
+    return Func(
+        ours, theirs, arg_joiner=" < " if descending else " > ", template="(%(expressions)s)", output_field=BooleanField()
+    )
+
+
+def cursor_of(order: Order, row: Shipment) -> str:
+    """How an address names a place in this order."""
+    if not order.column:
+        return str(row.pk)
+    value = getattr(row, order.column)
+    return f"{format(value, 'f') if isinstance(value, Decimal) else value.isoformat()}~{row.pk}"
+
+
+def _read_cursor(order: Order, text: str) -> tuple[Any, int] | None:
+    """The place an address names; None when it names none in this order."""
+    value, _, pk = text.rpartition("~")
+    if not pk.isascii() or not pk.isdigit() or len(pk) > 18:
+        return None
+    try:
+        if not order.column:
+            return (None, int(pk)) if text == pk else None
+        if order.column == "cost":
+            cost = Decimal(value)
+            return (cost, int(pk)) if cost.is_finite() and abs(cost) < 10**10 else None
+        if order.column == "ship_date":
+            return dt.date.fromisoformat(value), int(pk)
+        at = dt.datetime.fromisoformat(value)
+        return (at, int(pk)) if at.tzinfo else None
+    except (ValueError, InvalidOperation):
+        return None
+
+
+def _ordered(rows: QuerySet[Shipment], order: Order, *, backwards: bool = False) -> QuerySet[Shipment]:
+    sign = "-" if order.descending != backwards else ""
+    if not order.column:
+        return rows.order_by(f"{sign}pk")
+    return rows.filter(**{f"{order.column}__isnull": False}).order_by(f"{sign}{order.column}", f"{sign}pk")
+
+
+def _from(rows: QuerySet[Shipment], order: Order, place: tuple[Any, int] | None, *, backwards: bool) -> QuerySet[Shipment]:
+    found = _ordered(rows, order, backwards=backwards)
+    if place is None:
+        return found
+    descending = order.descending != backwards
+    if not order.column:
+        return found.filter(**{"pk__lt" if descending else "pk__gt": place[1]})
+    return found.filter(_beyond(order, *place, descending=descending))
+
+
+def _first(
+    rows: QuerySet[Shipment],
+    order: Order,
+    place: tuple[Any, int] | None,
+    count: int,
+    tenants: Sequence[int],
+    columns: Iterable[str],
+    *,
+    backwards: bool = False,
+) -> list[Shipment]:
+    """The first rows from a place on.
+
+    Indexes begin with the tenant, so that an order over several tenants has no index: each tenant gives its first rows by
+    its own, and the first of these are the first of all. Only ids are looked for, which an index often tells alone; the
+    rows are read for those that are shown.
+    """
+    if not 1 <= len(tenants) <= MERGED:
+        return list(with_columns(_from(rows, order, place, backwards=backwards), columns, order)[:count])
+    parts: list[str] = []
+    values: list[Any] = []
+    for number, tenant in enumerate(tenants):
+        one = _from(rows.filter(tenant=tenant), order, place, backwards=backwards).values("pk")[:count]
+        try:
+            sql, told = one.query.sql_with_params()
+        except EmptyResultSet:
+            continue
+        parts.append(f"SELECT * FROM ({sql}) AS t{number}")
+        values += told
+    if not parts:
+        return []
+    # Without the filters: they hold for the ids already, and asked again they cost as much again.
+    found = Shipment.objects.filter(pk__in=RawSQL(" UNION ALL ".join(parts), values))
+    return list(with_columns(_ordered(found, order, backwards=backwards), columns, order)[:count])
+
+
+def page(
+    rows: QuerySet[Shipment],
+    order: Order,
+    *,
+    after: str = "",
+    before: str = "",
+    size: int = 50,
+    tenants: Sequence[int] = (),
+    columns: Collection[str] = tuple(COLUMNS),
+) -> Page:
+    """The page after or before a place; the first one when the place cannot be read. `tenants`: whose rows these are."""
+    place = _read_cursor(order, before) if before else None
+    if place is not None:
+        found = _first(rows, order, place, size + 1, tenants, columns, backwards=True)
+        if len(found) > size:
+            found = found[:size][::-1]
+            return Page(found, cursor_of(order, found[0]), cursor_of(order, found[-1]))
+        # Less than a page lies before it: that is the first page, and it is shown in full.
+    place = _read_cursor(order, after) if after and not before else None
+    found = _first(rows, order, place, size + 1, tenants, columns)
+    more = len(found) > size
+    found = found[:size]
+    return Page(
+        found,
+        cursor_of(order, found[0]) if place is not None and found else "",
+        cursor_of(order, found[-1]) if more else "",
+    )
+
+
+def batches(
+    rows: QuerySet[Shipment],
+    order: Order,
+    *,
+    size: int = 2000,
+    tenants: Sequence[int] = (),
+    columns: Collection[str] = tuple(COLUMNS),
+) -> Iterator[list[Shipment]]:
+    """All rows in their order, read batch by batch: nothing is held open while a slow reader reads."""
+    place: tuple[Any, int] | None = None
+    while True:
+        found = _first(rows, order, place, size, tenants, columns)
+        if found:
+            yield found
+        if len(found) < size:
+            return
+        last = found[-1]
+        place = (getattr(last, order.column) if order.column else None, last.pk)
+
+
+def with_columns(rows: QuerySet[Shipment], columns: Iterable[str], order: Order) -> QuerySet[Shipment]:
+    """The rows with what these columns need and no more: of a carrier its name, never its secrets."""
+    wanted = {name for name in columns if name in COLUMNS} | {"id", FIXED} | ({order.column} if order.column else set())
+    named = [name for name in _NAMED if name in wanted]
+    extra = {"currency"} if "cost" in wanted else set()
+    only = (wanted - set(named)) | extra | {f"{name}__name" for name in named}
+    rows = rows.select_related(None)
+    return (rows.select_related(*named) if named else rows).only(*only)
+
+
+def chosen_columns(told: Iterable[str]) -> list[str]:
+    """The known ones among these, in the list's order, with the column that is always there."""
+    wanted = {*told, FIXED}
+    return [name for name in COLUMNS if name in wanted]
+
+
+def suggestions(tenants: Sequence[int], limit: int = 50) -> dict[str, list[str]]:
+    """Values that occur in columns people filter by, for these tenants (the first five), by one query.
+
+    Steps from value to next value along the index instead of reading all rows, as DISTINCT would.
+    """
+    found: dict[str, set[str]] = {name: set() for name in SUGGESTED}
+    if not tenants:
+        return {name: [] for name in SUGGESTED}
+    table = Shipment._meta.db_table
+    parts: list[str] = []
+    values: list[Any] = []
+    for tenant in list(tenants)[:5]:
+        for name in SUGGESTED:
+            first = f"SELECT min({name}) FROM {table} WHERE tenant_id = %s AND {name} > ''"
+            following = f"SELECT min(s.{name}) FROM {table} s WHERE s.tenant_id = %s AND s.{name} > walk.v"
+            parts.append(
+                f"SELECT '{name}', v FROM (WITH RECURSIVE walk(v, n) AS (SELECT ({first}), 1 UNION ALL "
+                f"SELECT ({following}), n + 1 FROM walk WHERE v IS NOT NULL AND n < %s) SELECT v FROM walk) AS w "
+                "WHERE v IS NOT NULL"
+            )
+            values += [tenant, tenant, limit]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(parts), values)
+        for name, value in cursor.fetchall():
+            found[name].add(value)
+    return {name: sorted(kept) for name, kept in found.items()}

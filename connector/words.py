@@ -1,0 +1,97 @@
+"""What states and marks mean, in the console's words."""
+
+from __future__ import annotations
+
+SENTENCES = {
+    "waiting": "It has its turn when it is due, by itself.",
+    "running": "A worker has it this moment.",
+    "in_doubt": "A request was sent and its answer was lost. It may or may not have been done; nothing is sent again.",
+    "needs_approval": "A person has to agree before anything is bought.",
+    "failed": "It stopped. Nothing happens until somebody replays it or the document is mended.",
+    "done": "Every step is done; the evidence stands below.",
+    "skipped": "Nothing was to be done, for the reason given.",
+    "cancelled": "It ended without buying anything more.",
+}
+ATTENTION = {
+    "label_missing": "The shipment was found again at the carrier, but its label file was lost with the answer. "
+    "Print it from the carrier's own tools, or void it and buy again.",
+    "label_unreadable": "The carrier's label is not what it says it is. The number is good; void and buy again, "
+    "or print it elsewhere.",
+    "changed_after_label": "The document was changed in the ERP after its label was bought. Compare; void and buy "
+    "again if it matters.",
+    "cancelled_after_label": "The document was cancelled in the ERP after its label was bought. Void the label if "
+    "the goods stay.",
+    "number_clash": "Another shipment of ours holds the same tracking number. Ask the carrier.",
+    "bought_twice": "Two labels exist for this document. Void one of them.",
+    "charged_twice": "An order bears this freight cost twice. The shipment's page tells the charge that counts; remove "
+    "the other one in the ERP.",
+    "freight_left": "The label is voided, but its freight cost could not be taken back from the order. The shipment's page "
+    "tells which charge; correct it in the ERP.",
+}
+
+ACTS = {
+    "intent": "Request prepared",
+    "bought": "Label bought",
+    "charged": "Freight cost written to the order",
+    "charge_taken_back": "Freight cost taken back",
+    "charge_left": "Freight cost could not be taken back",
+    "freight_shared": "Freight cost shared among orders",
+    "adopted": "Found at the carrier and taken over",
+    "taken_over": "Taken over from another integration",
+    "written": "Written into the ERP",
+    "done": "Done",
+    "failed": "Failed",
+    "waits": "Waits for the next try",
+    "in_doubt": "In doubt: the answer was lost",
+    "looked": "Looked up at the carrier",
+    "look_failed": "Look-up failed",
+    "proven_absent": "Proven not made",
+    "pending": "Accepted, result to come",
+    "refused": "Refused by the carrier",
+    "replay": "Replayed",
+    "cancel": "Cancelled by a person",
+    "cancelled": "Ended without buying",
+    "skipped": "Nothing to do",
+    "approved": "Approved",
+    "needs_approval": "Needs approval",
+    "decided_made": "A person said: it was made",
+    "decided_not_made": "A person said: it was not made",
+    "decided_field": "A person decided which value stands",
+    "looked_at": "Looked at by a person",
+    "handled_by": "Somebody takes care of it",
+    "void_requested": "Void asked for",
+    "voided": "Voided at the carrier",
+    "proof_requested": "Proof of delivery asked for",
+    "proof_stored": "Proof of delivery kept",
+    "buy_again": "Bought again on a person's word",
+    "attention": "Needs a look",
+    "bought_twice": "Two labels exist",
+    "charged_twice": "Two charges exist for one cost",
+    "turned_up_late": "Turned up late at the carrier",
+    "late_answer": "A late answer came in",
+    "tracking": "News of the parcel",
+}
+
+
+FOUND = {
+    "before_start": "from before the start",
+    "unreadable": "that could not be read",
+}
+"""What a look at a system counts, where the plain name does not say it."""
+
+
+def words(name: str) -> str:
+    """A name of ours, such as `in_doubt`, as people write it: In doubt."""
+    spaced = name.replace("_", " ")
+    return spaced[:1].upper() + spaced[1:]
+
+
+def said(act: str) -> str:
+    """An act or a status in the console's words."""
+    return ACTS.get(act) or words(act)
+
+
+def acts_named(term: str) -> list[str]:
+    """The acts that somebody may mean: by the console's words or by our name."""
+    asked = " ".join(term.split()).casefold()
+    return [*(act for act, text in ACTS.items() if text.casefold() == asked), asked.replace(" ", "_")]

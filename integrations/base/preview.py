@@ -1,0 +1,55 @@
+"""What a mapping makes of one document, for people to look at before it counts. Nothing here is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from integrations.base.records import Document, ShipmentRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSeen:
+    """One slot on one document: what its source gave, and what became of it ("" for nothing).
+
+    Where the document would ship, `mapped` is what the carrier is told, options and fallbacks included; else what
+    the value map makes of it.
+    """
+
+    name: str
+    value: Any
+    mapped: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A document's slots and, if it would go so far, what the carrier would be asked for; else why not."""
+
+    slots: tuple[SlotSeen, ...]
+    request: ShipmentRequest | None = None
+    code: str = ""
+    message: str = ""
+    remedy: str = ""
+
+    def slot(self, name: str) -> SlotSeen | None:
+        """The slot of that name."""
+        return next((seen for seen in self.slots if seen.name == name), None)
+
+
+class Previewer(Protocol):
+    """Shows one integration's mapping; made once for many documents. `integration` may differ from what is stored."""
+
+    def __init__(self, integration: Any) -> None: ...
+
+    def show(self, record: Any, document: Document) -> Preview:
+        """What the mapping makes of a document of this source record. Raises nothing that a document can cause."""
+
+    def needs(self, stage: str, record: Any, document: Document) -> bool:
+        """Whether a document goes through an optional stage of the flow. Raises nothing that a document can cause."""
+
+    def sample(self) -> Document:
+        """An invented document, for looking before there is a real one."""
+
+
+__all__ = ["Preview", "Previewer", "SlotSeen"]

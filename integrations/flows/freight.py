@@ -1,0 +1,386 @@
+"""Freight cost: what a carrier charges for a shipment becomes a charge of each order that it delivers for.
+
+ship    … → read orders → look at orders → write freight cost (for each order: a look, then the charge)
+void    … → take back freight cost
+
+Off unless the option `freight_charge` is on. The shares are worked out once and kept with the shipment before the first
+one is written, so that a replay writes the same ones whatever the orders say by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
+from connector.services import freight
+from connector.services.engine.effects import Adoption, Stored
+from connector.services.engine.run import Run
+from integrations.base.errors import Rejected
+from integrations.base.records import ChargeOrder, FreightBasis, FreightPart, LookUp, Money, Pending, PostedCharge
+from integrations.base.roles import Erp, SendTicket
+from integrations.flows.table import KINDS
+
+READ = "read orders"
+LOOK = "look at orders"
+WRITE = "write freight cost"
+CORRECT = "correct freight cost"
+TAKE_BACK = "take back freight cost"
+_ONCE: Any = "once"
+
+WHOLE_UNITS = frozenset(
+    ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
+)
+"""Currencies without a smaller unit (ISO 4217)."""
+
+
+def wanted(run: Run) -> bool:
+    """Whether the integration writes freight cost."""
+    return bool(run.options.get("freight_charge"))
+
+
+def write_cost(run: Run, erp: Erp, shipment: Shipment | None) -> None:
+    """Write the shipment's cost to its orders. Every line may run again: no share is ever written twice."""
+    reason = _why_not(run, erp, shipment)
+    if reason or shipment is None:
+        run.skip_step(WRITE, _ONCE, reason)
+        return
+    rows = freight.of(shipment)
+    open_rows = [row for row in rows if row.state == FreightCharge.State.PLANNED and not _is_settled(run, erp, row)]
+    if rows and not open_rows:
+        return
+    basis: FreightBasis = run.read(READ, erp.read_freight_basis, after=True)
+    if not rows:
+        if not basis.orders:
+            run.skip_step(WRITE, _ONCE, "it delivers for no customer order")
+            return
+        open_rows = _shares(run, shipment, basis)
+        run.note("freight_shared", shares=[{"order": row.order, "cost": f"{row.amount} {row.currency}"} for row in open_rows])
+        run.commit(also=[lambda: freight.plan(open_rows)])
+    run.guard(_still_open, basis, open_rows, name=LOOK)
+    for row in open_rows:
+        _write(run, erp, row)
+
+
+def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
+    """A voided label costs nothing: its charges are set to zero; those that cannot be are listed for a person."""
+    for row in freight.of(shipment):
+        if row.state == FreightCharge.State.PLANNED:
+            freight.ended(row, FreightCharge.State.DROPPED)
+        if row.state != FreightCharge.State.POSTED:
+            continue
+        # Asked for under its own key: the same order may have borne the cost of an earlier label.
+        key = f"{shipment.pk}/{row.order}"[:60]
+        result = run.write(TAKE_BACK, erp.correct_freight, row.order, row.number, Decimal(0), row.amount, key=key)
+        why = result.skipped[0] if result is not None and result.skipped else ""
+        told = {"order": row.order, "number": row.number, "cost": f"{row.amount} {row.currency}"}
+        if why in ("invoiced", "changed"):
+            freight.ended(row, FreightCharge.State.LEFT, _WHY[why])
+            run.attention = attention = "freight_left"
+            run.note("charge_left", **told, reason=_WHY[why], attention=attention)
+        else:
+            freight.ended(row, FreightCharge.State.TAKEN_BACK, _WHY.get(why, ""))
+            run.note("charge_taken_back", **told)
+
+
+_WHY = {
+    "invoiced": "The charge is invoiced, or the ERP does not let it be changed any more.",
+    "changed": "Somebody else has changed the cost of the charge.",
+    "gone": "The charge was not in the ERP any more.",
+}
+
+
+# -- what is written -----------------------------------------------------------------------------------
+
+
+def _why_not(run: Run, erp: Erp, shipment: Shipment | None) -> str:
+    """Why there is nothing to write, or ""."""
+    if shipment is None:
+        return "the label is not stored as a shipment of ours"
+    if not erp.takes_freight:
+        return "switched off in the settings of the ERP connection"
+    if _option(run, "payment_type") != "SENDER":
+        return "the carrier bills somebody else"
+    if shipment.cost is None:
+        return "the cost is not known"
+    if not shipment.cost:
+        return "it costs nothing"
+    return ""
+
+
+def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCharge]:
+    """One row for each order that bears a part. Raises Rejected."""
+    assert shipment.cost is not None
+    for order in basis.orders:
+        if order.company_code != shipment.company_code:
+            raise Rejected(
+                f"The order {order.order} belongs to company {order.company_code}, the shipment to {shipment.company_code}.",
+                code="charge_company",
+                remedy="Write the cost by hand, or cancel this transfer: label and number stay as they are.",
+            )
+    cost = Money(shipment.cost, shipment.currency)
+    wish = str(_option(run, "freight_charge_currency") or "").strip().upper()
+    parts = costs(cost, basis.orders, str(_option(run, "freight_charge_split")), wish, _rates(run))
+    site = run.site()
+    company = site.company_code if site is not None else None
+    return [
+        FreightCharge(
+            tenant_id=shipment.tenant_id,
+            shipment=shipment,
+            order=order.order,
+            company_code=order.company_code,
+            site=order.site,
+            cost_center=order.cost_center or (company.cost_center if company else ""),
+            account=order.account or (company.freight_account if company else ""),
+            from_order=bool(order.cost_center or order.account),
+            pre_posting=order.pre_posting,
+            address_id=order.address_id,
+            charge_type=str(_option(run, "freight_charge_type") or "").strip(),
+            amount=part.amount,
+            currency=part.currency,
+        )
+        for order, part in zip(basis.orders, parts, strict=True)
+        if part.amount
+    ]
+
+
+def costs(cost: Money, orders: Sequence[ChargeOrder], by: str, wish: str, rates: Mapping[str, str]) -> list[Money]:
+    """What each order bears, in its currency; together exactly the cost. Raises Rejected.
+
+    With one currency for all it is converted before it is shared, so that no cent is lost on the way.
+    """
+    shares = _measures(orders, by)
+    to = [wish or order.currency for order in orders]
+    if len(set(to)) == 1:
+        whole = _converted(cost, to[0], rates)
+        return [Money(part, whole.currency) for part in split(whole, shares)]
+    return [
+        _converted(Money(part, cost.currency), currency, rates) if part else Money(part, currency)
+        for part, currency in zip(split(cost, shares), to, strict=True)
+    ]
+
+
+def split(cost: Money, shares: Sequence[Decimal]) -> list[Decimal]:
+    """`cost` in proportion to `shares`, to the cent: who was cut most by rounding down gets the next cent left over."""
+    step = _step(cost.currency)
+    whole = sum(shares, Decimal(0))
+    exact = [cost.amount * share / whole for share in shares]
+    parts = [part.quantize(step, ROUND_DOWN) for part in exact]
+    left = int((cost.amount - sum(parts)) / step)
+    for place in sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))[:left]:
+        parts[place] += step
+    # What is smaller than the currency's unit (a carrier that tells cents of a yen) stays with the first.
+    parts[0] += cost.amount - sum(parts)
+    return parts
+
+
+def _step(currency: str) -> Decimal:
+    return Decimal(1) if currency in WHOLE_UNITS else Decimal("0.01")
+
+
+def _measures(orders: Sequence[ChargeOrder], by: str) -> list[Decimal]:
+    """By what the cost is shared. Raises Rejected where the ERP does not hold it for every order."""
+    if len(orders) == 1 or by == "first_order":
+        return [Decimal(1), *[Decimal(0)] * (len(orders) - 1)]
+    found = [order.value if by == "value" else order.weight for order in orders]
+    missing = [order.order for order, measure in zip(orders, found, strict=True) if measure is None or measure < 0]
+    if missing or not sum(measure or 0 for measure in found):
+        what = "value" if by == "value" else "weight"
+        raise Rejected(
+            f"The {what} of what ships of order {missing[0] if missing else orders[0].order} is not known, "
+            "so its share in the freight cost cannot be told.",
+            code="charge_share_unknown",
+            remedy=f"Enter the {what} at the order lines, or share by something else (option freight_charge_split), then replay.",
+        )
+    return [measure or Decimal(0) for measure in found]
+
+
+def _converted(cost: Money, currency: str, rates: Mapping[str, str]) -> Money:
+    if currency == cost.currency:
+        return cost
+    pair = f"{cost.currency}-{currency}"
+    try:
+        rate = Decimal(rates.get(pair, ""))
+    except InvalidOperation:
+        rate = Decimal("NaN")
+    if not currency or not rate.is_finite() or rate <= 0:
+        raise Rejected(
+            f"The carrier charges {cost.amount} {cost.currency}, the order is kept in {currency or 'no currency'}.",
+            code="charge_currency",
+            remedy=f"Enter a rate for {pair} in the value map exchange_rate, or set freight_charge_currency, then replay.",
+        )
+    return Money((cost.amount * rate).quantize(_step(currency), ROUND_HALF_UP), currency)
+
+
+def _rates(run: Run) -> Mapping[str, str]:
+    found = run.job.integration.value_maps.get("exchange_rate") or {}
+    return {str(pair).strip().upper().replace(":", "-"): str(rate).strip() for pair, rate in found.items()}
+
+
+def _option(run: Run, name: str) -> Any:
+    value = run.options.get(name)
+    return KINDS[run.job.integration.kind].defaults()[name] if value is None else value
+
+
+# -- writing it ----------------------------------------------------------------------------------------
+
+
+def _still_open(run: Run, basis: FreightBasis, rows: Sequence[FreightCharge]) -> None:
+    """No order that is to bear cost has been closed meanwhile. Raises Rejected."""
+    orders = {order.order: order for order in basis.orders}
+    for row in rows:
+        order = orders.get(row.order)
+        if order is not None and not order.open:
+            raise Rejected(
+                f"The order {row.order} takes no freight cost any more (state {order.state}).",
+                code="charge_order_closed",
+                remedy="Write the cost by hand, or cancel this transfer: label and number stay as they are.",
+            )
+
+
+def _part(row: FreightCharge) -> FreightPart:
+    return FreightPart(
+        document_key=row.shipment.source_key,
+        order=row.order,
+        company_code=row.company_code,
+        site=row.site,
+        cost=Money(row.amount, row.currency),
+        charge_type=row.charge_type,
+        address_id=row.address_id,
+    )
+
+
+def _is_settled(run: Run, erp: Erp, row: FreightCharge) -> bool:
+    """Whether an earlier attempt has written this share after all. Raises what `settled` raises while that is open."""
+    return run.settled(WRITE, PostCharge(run, erp, _part(row)), key=row.order) is not None
+
+
+def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
+    before = freight.earlier(row)
+    if before is not None:
+        stands = before.amount if before.state == FreightCharge.State.POSTED else Decimal(0)
+        result = run.write(CORRECT, erp.correct_freight, row.order, before.number, row.amount, stands, key=row.order)
+        if result is None or not result.skipped:
+            freight.posted(row, before.number)
+            return
+        freight.ended(before, FreightCharge.State.CLOSED, _WHY[result.skipped[0]])
+    run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.order)
+
+
+class PostCharge:
+    """One share of the cost on one order, as the engine's `Operation`."""
+
+    kind = "charge"
+    act = "charged"
+    buys = False
+    attention = "charged_twice"
+    payload_type = FreightPart
+    result_type = PostedCharge
+
+    def __init__(self, run: Run, erp: Erp, part: FreightPart | None = None) -> None:
+        self.run = run
+        self.adapter = erp
+        self.connection: Connection = run.job.source
+        self._own = part
+        self._stands = ""
+
+    def prepare(self) -> None:
+        """A token, and the look before the post: what stands there already is not posted again."""
+        self.adapter.prepare()
+        assert self._own is not None
+        found = self._find(self._own, self.run.references(self.kind, self._own.order))
+        if len(found.matches) > 1:
+            raise Rejected(
+                f"The order {self._own.order} bears {len(found.matches)} charges that may be this cost.",
+                code="charge_ambiguous",
+                remedy="Remove the ones that are wrong in the ERP, then replay.",
+            )
+        self._stands = found.matches[0].master_tracking_number if found.matches else ""
+
+    def describe(self, payload: FreightPart, reference: str) -> dict[str, object]:
+        """The exact body."""
+        return self.adapter.describe_freight(payload, reference)
+
+    def send(self, body: dict[str, object], payload: FreightPart, ticket: SendTicket) -> PostedCharge | Pending:
+        """Post it, unless the look before has found it."""
+        if self._stands:
+            return PostedCharge(payload.order, self._stands, adopted=True)
+        return self.adapter.post_freight(body, payload, ticket)
+
+    def parse(self, answer: str, status: int | None, payload: FreightPart) -> PostedCharge | Pending:
+        """Read a committed answer again."""
+        return self.adapter.parse_freight(answer, payload, status=status)
+
+    def ask(self, ticket: str, payload: FreightPart) -> PostedCharge | Pending:
+        """A charge is never pending."""
+        raise RuntimeError("a charge was taken for pending: IFS answers its post at once")
+
+    def find(self, reference: str, payload: FreightPart | None, *, wide: bool = False) -> LookUp:
+        """The order's charges that may be this share, without those known as other ones of ours."""
+        part = payload or self._own
+        return LookUp() if part is None else self._find(part, (reference,))
+
+    def _find(self, part: FreightPart, references: Sequence[str]) -> LookUp:
+        found = self.adapter.find_freight(part, references)
+        known = freight.numbers(self.connection, part.order)
+        return replace(found, matches=tuple(m for m in found.matches if m.master_tracking_number not in known))
+
+    def adopt(
+        self, found: LookUp, payload: FreightPart | None, record: SourceRecord, send: EffectSend | None
+    ) -> Adoption[PostedCharge]:
+        """The one charge that may be this share."""
+        part = payload or self._own
+        if not found.matches or part is None:
+            return Adoption()
+        if len(found.matches) > 1:
+            numbers = ", ".join(m.master_tracking_number for m in found.matches)
+            return Adoption(refusal=f"the order {part.order} bears {len(found.matches)} such charges: {numbers}.")
+        return Adoption(PostedCharge(part.order, found.matches[0].master_tracking_number, adopted=True))
+
+    def digest(self, payload: FreightPart) -> str:
+        """Nothing is bought with it."""
+        return ""
+
+    def by_hand(self, number: str, payload: FreightPart | None) -> PostedCharge:
+        """As a person states it: the charge's number on the order."""
+        part = payload or self._own
+        return PostedCharge(part.order if part else "", number, adopted=True)
+
+    def remember(self, result: PostedCharge) -> PostedCharge:
+        """All of it."""
+        return result
+
+    def store(
+        self,
+        transfer: Transfer,
+        record: SourceRecord,
+        send: EffectSend,
+        payload: FreightPart | None,
+        result: PostedCharge,
+        *,
+        clash: bool,
+    ) -> Stored:
+        """The share's row takes the number of its charge."""
+        row = freight.row_of(record, send.effect.key)
+        facts: dict[str, Any] = {"order": result.order, "number": result.number, "found_there": result.adopted}
+        if row is None:
+            return Stored(facts)
+        facts["cost"] = f"{row.amount} {row.currency}"
+        return Stored(facts, "" if freight.posted(row, result.number) else self.attention)
+
+    def complete(self, send: EffectSend, result: PostedCharge) -> None:
+        """Nothing was lacking."""
+
+    def same(self, stored: Any, result: PostedCharge) -> bool:
+        """Whether both name the same charge."""
+        return isinstance(stored, Mapping) and stored.get("number") == result.number
+
+
+def post_charge(run: Run, carrier: Any) -> PostCharge:
+    """The operation for look-ups outside the flow; charges live at the ERP, not at the carrier."""
+    return PostCharge(run, run.job.adapter(run.job.source))
+
+
+__all__ = ["PostCharge", "costs", "post_charge", "split", "take_back", "wanted", "write_cost"]

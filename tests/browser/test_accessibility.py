@@ -1,0 +1,112 @@
+"""Can people who do not see the page or use no mouse work with it? axe-core looks at each kind of page, wide and narrow.
+
+No page may be wider than the screen: wide tables are turned inside their cards.
+
+axe/ holds axe-core as its makers publish it (MPL 2.0, see axe/LICENSE); it is used by this test alone and never served.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.urls import reverse
+from selenium import webdriver
+
+from connector.models import AuditEntry
+from tests import machine
+from tests.connector.admin_support import House, build, client_of
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+SHOTS = os.environ.get("SHOTS", "")
+"""A folder for pictures of every page, for whoever wants to look."""
+GRAVE = ("serious", "critical")
+SIZES = {"wide": (1440, 1000), "narrow": (390, 844)}
+WIDER = "const page = document.documentElement; return page.scrollWidth > page.clientWidth + 1;"
+RUN = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa"]}).then(done, error => done(String(error)));
+"""
+
+
+@pytest.fixture
+def house() -> House:
+    return build("alpha")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.binary_location = next(found for name in machine.BROWSERS if (found := shutil.which(name)))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def pages(house: House) -> dict[str, str]:
+    """One page of each kind."""
+    lists = ("transfer", "shipment", "connection", "integration", "auditentry")
+    found = {f"list of {name}": reverse(f"admin:connector_{name}_changelist") for name in lists}
+    found["filtered shipments"] = reverse("admin:connector_shipment_changelist") + "?state=active&cost_from=1&sort=cost_highest"
+    found["wrong filter"] = reverse("admin:connector_shipment_changelist") + "?cost_from=x"
+    found["shipment"] = reverse("admin:connector_shipment_change", args=[house.shipment.pk])
+    found["transfer"] = reverse("admin:connector_transfer_change", args=[house.transfers["failed"].pk])
+    found["connection"] = reverse("admin:connector_connection_change", args=[house.source.pk])
+    found["edit a connection"] = reverse("admin:connector_connection_edit", args=[house.source.pk])
+    found["integration"] = reverse("admin:connector_integration_change", args=[house.integration.pk])
+    found["needs attention"] = reverse("admin:connector_causes")
+    found["audit entry"] = reverse("admin:connector_auditentry_change", args=[AuditEntry.objects.latest("pk").pk])
+    found["empty list"] = reverse("admin:connector_alert_changelist") + "?cause__exact=paused"
+    found["mappings"] = reverse("admin:connector_integration_mappings", args=[house.integration.pk])
+    found["dashboard"] = reverse("admin:index")
+    found["budgets"] = reverse("admin:connector_budgets")
+    return found
+
+
+def sign_in(browser: webdriver.Chrome, live_server: Any, house: House) -> None:
+    client = client_of(house.person("administrator"))
+    browser.get(live_server.url + reverse("admin:login"))
+    name = settings.SESSION_COOKIE_NAME
+    browser.add_cookie({"name": name, "value": client.cookies[name].value, "path": "/"})
+
+
+def complaints(browser: webdriver.Chrome) -> list[str]:
+    """What axe finds grave on the page, one line each, with the first place."""
+    browser.execute_script(AXE.read_text())
+    found = browser.execute_async_script(RUN)
+    assert isinstance(found, dict), found
+    return [
+        f"{v['id']} ({v['impact']}): {v['help']}; {len(v['nodes'])} times, first: {v['nodes'][0]['html'][:160]}"
+        for v in found["violations"]
+        if v["impact"] in GRAVE
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pages_are_accessible(browser: webdriver.Chrome, live_server: Any, house: House, size: str) -> None:
+    browser.set_window_size(*SIZES[size])
+    browser.set_script_timeout(60)
+    sign_in(browser, live_server, house)
+    found: dict[str, list[str]] = {}
+    for name, address in pages(house).items():
+        browser.get(live_server.url + address)
+        for details in browser.find_elements("css selector", "#changelist details"):
+            browser.execute_script("arguments[0].open = true", details)
+        if SHOTS:
+            browser.save_screenshot(f"{SHOTS}/{size}-{name.replace(' ', '-')}.png")
+        told = complaints(browser)
+        if browser.execute_script(WIDER):
+            told.append("the page is wider than the screen")
+        if told:
+            found[name] = told
+    assert not found, "\n".join(f"{name}: {line}" for name, lines in found.items() for line in lines)

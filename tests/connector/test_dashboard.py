@@ -1,0 +1,54 @@
+"""The first page: what it shows to whom, at what price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from connector.services import clock
+from tests.connector.admin_support import NOW, build, client_of, owner, transfer
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_leads_to_the_causes_and_shows_only_the_tenants_own() -> None:
+    alpha, omega = build("alpha"), build("omega")
+    for url in (reverse("admin:index"), reverse("admin:connector_live")):
+        text = client_of(alpha.person("viewer")).get(url).content.decode()
+        assert alpha.mark in text and omega.mark not in text
+        assert reverse("admin:connector_cause") in text
+        assert "alpha FedEx" in text and "omega FedEx" not in text
+        assert f"{alpha.mark} paused" in text, "what stands still, and why"
+        assert "All budgets" in text and "All deadlines" in text
+
+
+def test_its_price_does_not_grow_with_what_there_is() -> None:
+    house = build("alpha")
+    client = client_of(owner())
+    url = reverse("admin:connector_live")
+    client.get(url)
+    with CaptureQueriesContext(
+        connection,
+    ) as before:
+        client.get(url)
+    for number in range(40, 70):
+        transfer(house, number, "failed")
+    with CaptureQueriesContext(connection) as after:
+        client.get(url)
+    assert len(after) <= len(before) <= 50
+    assert not [q["sql"] for q in after if "COUNT(*)" in q["sql"] and "connector_shipment" in q["sql"]]
+
+
+def test_an_empty_installation_has_no_dead_end() -> None:
+    text = client_of(owner()).get(reverse("admin:index")).content.decode()
+    assert "Nothing. Everything is done or on its way." in text
+    assert "First steps" in text or "tenant" in text
+    assert clock.local_now() > NOW
+
+
+def test_strangers_see_nothing(client: Any) -> None:
+    assert client.get(reverse("admin:connector_live")).status_code == 302

@@ -33,5 +33,6 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     options.binary_location = next(found for name in machine.BROWSERS if (found := shutil.which(name)))
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.implicitly_wait(5)  # a page that was just asked for may not be there to its end yet
     yield driver
     driver.quit()

@@ -17,12 +17,14 @@ from typing import Any
 import requests
 from cryptography.fernet import Fernet
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import JavascriptException, NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_S = 90
+BEING_REPLACED = (NoSuchElementException, StaleElementReferenceException, JavascriptException)
+"""What the driver says of a page that is going away, or not wholly there yet: look again."""
 
 
 def free_port() -> int:
@@ -32,10 +34,13 @@ def free_port() -> int:
 
 
 def until(what: str, look: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """Wait for a condition; its value."""
+    """Wait for a condition; its value. Patience costs nothing where all is well, so it is the same for all on slow machines."""
     deadline = time.monotonic() + patience_s
     while True:
-        found = look()
+        try:
+            found = look()
+        except BEING_REPLACED:
+            found = None
         if found:
             return found
         assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
@@ -107,15 +112,19 @@ class Demo:
 
 
 def button(browser: webdriver.Chrome, text: str) -> WebElement:
-    """The button that says `text`."""
-    return browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']")
+    """The button that says `text`, once it is there."""
+    found: WebElement = until(
+        f"the button {text!r}", lambda: browser.find_element(By.XPATH, f"//button[normalize-space()='{text}']")
+    )
+    return found
 
 
 def page_says(browser: webdriver.Chrome, text: str) -> bool:
-    """Whether the page shows a text now; a page that is just being replaced shows nothing."""
+    """Whether the page shows a text, and is there to its end; a page that is just being replaced shows nothing."""
     try:
-        return text in browser.find_element(By.TAG_NAME, "body").text
-    except StaleElementReferenceException:
+        whole = browser.execute_script("return document.readyState") == "complete"
+        return whole and text in browser.find_element(By.TAG_NAME, "body").text
+    except BEING_REPLACED:
         return False
 
 
@@ -125,7 +134,7 @@ def sign_in(browser: webdriver.Chrome, demo: Demo) -> None:
     browser.find_element(By.NAME, "username").send_keys("admin")
     browser.find_element(By.NAME, "password").send_keys(demo.password())
     browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-    until("the dashboard", lambda: page_says(browser, "Needs a person"), 15)
+    until("the dashboard", lambda: page_says(browser, "Needs a person"))
 
 
 def complaints(browser: webdriver.Chrome) -> list[str]:

@@ -16,9 +16,9 @@ def test_a_stranger_ships_mends_replays_and_prints(demo: Demo, browser: webdrive
     sign_in(browser, demo)
 
     # Within a minute the good ones are shipped and the three faulty ones say what to do.
-    until("22 tracking numbers in IFS", lambda: len(demo.tracking()) == 22, 60)
+    until("22 tracking numbers in IFS", lambda: len(demo.tracking()) == 22)
     browser.get(f"{demo.url}/admin/connector/transfer/")
-    until("three failed transfers", lambda: browser.get(browser.current_url) or browser.page_source.count(">Failed<") == 3, 30)
+    until("three failed transfers", lambda: browser.get(browser.current_url) or browser.page_source.count(">Failed<") == 3)
     for advice in ("No FedEx service for ship-via ROAD-X", "Shorten it in the ERP", "No weight"):
         until(advice, lambda wanted=advice: page_says(browser, wanted), 30)  # type: ignore[misc]
 
@@ -26,12 +26,12 @@ def test_a_stranger_ships_mends_replays_and_prints(demo: Demo, browser: webdrive
     browser.find_element(By.CSS_SELECTOR, "a[href$='/connector/connection/']").click()
     browser.find_element(By.PARTIAL_LINK_TEXT, "FedEx").click()
     button(browser, "Ping").click()
-    until("the ping's result", lambda: page_says(browser, "FedEx accepts the API key."), 60)
+    until("the ping's result", lambda: page_says(browser, "FedEx accepts the API key."))
 
     # Run now.
     browser.find_element(By.CSS_SELECTOR, "a[href$='/connector/integration/']").click()
     button(browser, "Run now").click()
-    until("the answer to Run now", lambda: page_says(browser, "It runs now."), 15)
+    until("the answer to Run now", lambda: page_says(browser, "It runs now."))
 
     # Open the failed transfer, mend the address in the ERP, replay.
     demo.simulator(
@@ -46,7 +46,7 @@ def test_a_stranger_ships_mends_replays_and_prints(demo: Demo, browser: webdrive
     browser.find_element(By.LINK_TEXT, "shipment:1014").click()
     if browser.find_elements(By.XPATH, "//button[normalize-space()='Replay']"):  # unless the next poll was quicker
         button(browser, "Replay").click()
-    until("the transfer done", lambda: browser.refresh() or page_says(browser, "Every step is done"), 60)
+    until("the transfer done", lambda: browser.refresh() or page_says(browser, "Every step is done"))
     assert "1014" in demo.tracking()
 
     # See the label and print it.
@@ -58,7 +58,7 @@ def test_a_stranger_ships_mends_replays_and_prints(demo: Demo, browser: webdrive
     assert answer.headers["Content-Type"] == "application/pdf" and answer.content.startswith(b"%PDF")
     tabs = len(browser.window_handles)
     button(browser, "Print").click()
-    until("the label in a tab of its own", lambda: len(browser.window_handles) == tabs + 1, 15)
+    until("the label in a tab of its own", lambda: len(browser.window_handles) == tabs + 1)
 
     assert complaints(browser) == []
     assert len(demo.simulator("/fedex/_sim/state")["shipments"]) == 23, "every good document once, nothing twice"

@@ -29,31 +29,31 @@ def test_the_history_is_filtered_kept_and_downloaded(
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     sign_in(browser, live_server, house)
     browser.get(live_server.url + reverse("admin:connector_shipment_changelist"))
-    until("50 shipments on this page", lambda: page_says(browser, "50 shipments on this page"), 30)
+    until("50 shipments on this page", lambda: page_says(browser, "50 shipments on this page"))
     browser.find_element(By.LINK_TEXT, "Next").click()
-    until("the second page", lambda: page_says(browser, "Previous"), 15)
+    until("the second page", lambda: page_says(browser, "Previous"))
 
     browser.find_element(By.XPATH, "//summary[contains(., 'Filters')]").click()
     browser.find_element(By.NAME, "cost_from").send_keys("2")
     button(browser, "Filter").click()
-    until("the filtered page", lambda: page_says(browser, "Filters: Cost from"), 15)
+    until("the filtered page", lambda: page_says(browser, "Filters: Cost from"))
     assert browser.current_url.endswith("?cost_from=2"), "empty filters stay out of the address"
 
     browser.find_element(By.XPATH, "//summary[contains(., 'Filters')]").click()
     browser.find_element(By.ID, "keep-name").send_keys("dear ones")
     button(browser, "Keep").click()
-    until("the kept filter", lambda: page_says(browser, "Kept as"), 15)
+    until("the kept filter", lambda: page_says(browser, "Kept as"))
     assert browser.find_element(By.LINK_TEXT, "dear ones").get_attribute("aria-current") == "true"
 
     browser.find_element(By.XPATH, "//summary[contains(., 'Columns')]").click()
     browser.find_element(By.CSS_SELECTOR, "input[value=cost_center]").click()
     button(browser, "Show these").click()
-    until("the new column", lambda: browser.find_elements(By.XPATH, "//th[contains(., 'Cost centre')]"), 15)
+    until("the new column", lambda: browser.find_elements(By.XPATH, "//th[contains(., 'Cost centre')]"))
 
     browser.find_element(By.XPATH, "//summary[contains(., 'Download')]").click()
     button(browser, "Download").click()
-    until("the end of the file", lambda: page_says(browser, "rows, complete"), 30)
-    [file] = until("the file", lambda: list(tmp_path.glob("shipments-*.csv")), 15)
+    until("the end of the file", lambda: page_says(browser, "rows, complete"))
+    [file] = until("the file", lambda: list(tmp_path.glob("shipments-*.csv")))
     lines = file.read_text(encoding="utf-8-sig").splitlines()
     assert "Cost centre" in lines[0] and len(lines) > 30 and all(",2.10," in line for line in lines[1:])
     complaints = [e["message"] for e in browser.get_log("browser") if "Content Security Policy" in e["message"]]

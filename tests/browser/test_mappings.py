@@ -33,7 +33,7 @@ def test_a_ship_via_is_mapped_checked_saved_replayed_and_taken_back(demo: Demo, 
     browser.find_element(By.CSS_SELECTOR, "a[href$='/connector/integration/']").click()
     browser.find_element(By.PARTIAL_LINK_TEXT, "IFS Cloud to FedEx").click()
     browser.find_element(By.LINK_TEXT, "Mappings").click()
-    until("the value that is not mapped", lambda: browser.refresh() or page_says(browser, "ROAD-X"), 30)
+    until("the value that is not mapped", lambda: browser.refresh() or page_says(browser, "ROAD-X"))
 
     # Only the fields of the chosen kind are there.
     company = browser.find_element(By.NAME, "slot-recipient_company-mode")
@@ -53,26 +53,26 @@ def test_a_ship_via_is_mapped_checked_saved_replayed_and_taken_back(demo: Demo, 
     browser.find_element(By.NAME, key).send_keys("ROAD-X")
     browser.find_element(By.NAME, code).send_keys("FEDEX_2_DAY")
     click(browser, "Check the mapping")
-    until("what it does", lambda: page_says(browser, "1 of 3 unfinished transfers would be carried otherwise"), 15)
+    until("what it does", lambda: page_says(browser, "1 of 3 unfinished transfers would be carried otherwise"))
     request = browser.find_element(By.CSS_SELECTOR, "[data-dry-run]").text
     assert '"serviceType": "FEDEX_2_DAY"' in request and page_says(browser, "On the document shipment:1007")
     assert len(demo.tracking()) == 22
     click(browser, "Save these changes")
-    until("the answer", lambda: page_says(browser, "Saved."), 15)
+    until("the answer", lambda: page_says(browser, "Saved."))
 
     # It is mapped and still waits; one click runs it.
-    until("Mapped to FEDEX_2_DAY since", lambda: page_says(browser, "Mapped to FEDEX_2_DAY since"), 30)
+    until("Mapped to FEDEX_2_DAY since", lambda: page_says(browser, "Mapped to FEDEX_2_DAY since"))
     click(browser, "Replay 1")
-    until("its tracking number in IFS", lambda: "1007" in demo.tracking(), 60)
+    until("its tracking number in IFS", lambda: "1007" in demo.tracking())
 
     # Back to how it was.
     browser.get(browser.current_url)
     link = browser.find_element(By.LINK_TEXT, "See and go back to it")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
     link.click()
-    until("the earlier version", lambda: page_says(browser, "Save these changes"), 15)
+    until("the earlier version", lambda: page_says(browser, "Save these changes"))
     click(browser, "Save these changes")
-    until("the return", lambda: page_says(browser, "Went back to an earlier version."), 15)
+    until("the return", lambda: page_says(browser, "Went back to an earlier version."))
     assert not browser.find_elements(By.CSS_SELECTOR, "#map-service input[value='ROAD-X']")
     assert complaints(browser) == []
     assert len(demo.simulator("/fedex/_sim/state")["shipments"]) == 23
@@ -86,5 +86,5 @@ def test_a_phone_shows_the_editor_without_scrolling_sideways(demo: Demo, browser
     browser.get(
         f"{browser.find_element(By.PARTIAL_LINK_TEXT, 'IFS Cloud to FedEx').get_attribute('href').split('change')[0]}mappings/"
     )
-    until("Check the mapping", lambda: page_says(browser, "Check the mapping"), 30)
+    until("Check the mapping", lambda: page_says(browser, "Check the mapping"))
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390

@@ -86,13 +86,13 @@ def test_an_operator_stops_buying_and_a_viewer_only_sees_it(
     become(browser, live_server, house.person("operator"))
     browser.get(address)
     button(browser, "Stop buying").click()
-    until("the brake", lambda: page_says(browser, "Buying is stopped for"), 15)
+    until("the brake", lambda: page_says(browser, "Buying is stopped for"))
     house.integration.refresh_from_db()
     assert house.integration.stop_buying
 
     become(browser, live_server, house.person("viewer"))
     browser.get(address)
-    until("Buying is stopped for", lambda: page_says(browser, "Buying is stopped for"), 30)
+    until("Buying is stopped for", lambda: page_says(browser, "Buying is stopped for"))
     assert "Allow buying" not in shown(browser)
     act = reverse("admin:connector_integration_do", args=[house.integration.pk, "allow-buying"])
     assert client_of(house.person("viewer")).post(act).status_code == 403
@@ -109,7 +109,7 @@ def test_a_wrong_input_is_told_at_its_field(browser: webdriver.Chrome, live_serv
     field.clear()
     field.send_keys("not JSON")
     button(browser, "Save").click()
-    until("the form again", lambda: page_says(browser, "Nothing was saved."), 15)
+    until("the form again", lambda: page_says(browser, "Nothing was saved."))
     field = browser.find_element(By.NAME, "settings")
     assert field.get_attribute("aria-invalid") == "true"
     told = [browser.find_element(By.ID, part).text for part in str(field.get_attribute("aria-describedby")).split()]

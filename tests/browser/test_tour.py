@@ -61,23 +61,23 @@ def press(form: WebElement, **entered: str) -> None:
 
 def test_from_nothing_to_the_first_label_and_through_a_lost_answer(nothing: Demo, browser: webdriver.Chrome) -> None:
     sign_in(browser, nothing)
-    until("the steps", lambda: states(browser) == {name: "now" if name == "tenant" else "later" for name in STEPS}, 15)
+    until("the steps", lambda: states(browser) == {name: "now" if name == "tenant" else "later" for name in STEPS})
 
     # One click makes the demo; the card follows by itself until the first label is there.
     button(browser, "Try it with simulators").click()
-    until("the demo", lambda: page_says(browser, "The demo is made."), 30)
+    until("the demo", lambda: page_says(browser, "The demo is made."))
     until("the first label", lambda: states(browser).get("label") == "done", 90)
     assert states(browser)["look"] == "done"
     for name in ("IFS Cloud (simulator)", "FedEx (simulator)"):
         until(f"the button for {name}", lambda n=name: browser.refresh() or page_says(browser, f"Ping {n}"), 30)  # type: ignore[misc]
         button(browser, f"Ping {name}").click()
-        until("the ping", lambda: page_says(browser, "FedEx accepts") or page_says(browser, "Working"), 60)
+        until("the ping", lambda: page_says(browser, "FedEx accepts") or page_says(browser, "Working"))
         browser.get(f"{nothing.url}/admin/")
-    until("all steps done", lambda: states(browser) == dict.fromkeys(STEPS, "done"), 30)
-    until("First steps: all done", lambda: page_says(browser, "First steps: all done"), 30)
+    until("all steps done", lambda: states(browser) == dict.fromkeys(STEPS, "done"))
+    until("First steps: all done", lambda: page_says(browser, "First steps: all done"))
 
     # Break it: FedEx sells the next label, and its answer is lost.
-    until("22 tracking numbers in IFS", lambda: len(nothing.tracking()) == 22, 60)
+    until("22 tracking numbers in IFS", lambda: len(nothing.tracking()) == 22)
     browser.find_element(By.CSS_SELECTOR, "nav a[href$='/simulators/'], a[href$='/simulators/']").click()
     press(fold(browser, "Let something go wrong", 1), fault="lost_answer", place="buy", times="1")
     until(
@@ -86,9 +86,9 @@ def test_from_nothing_to_the_first_label_and_through_a_lost_answer(nothing: Demo
         30,
     )
     press(fold(browser, "Make shipments that are ready"), count="1")
-    until("shipment 2001 is ready", lambda: page_says(browser, "shipment 2001 is ready"), 30)
+    until("shipment 2001 is ready", lambda: page_says(browser, "shipment 2001 is ready"))
     browser.find_element(By.XPATH, "//button[starts-with(normalize-space(), 'Run now')]").click()
-    until("the lost answer among the calls, without reloading", lambda: page_says(browser, "lost_answer"), 60)
+    until("the lost answer among the calls, without reloading", lambda: page_says(browser, "lost_answer"))
     until("the number in IFS", lambda: "2001" in nothing.tracking(), 120)
     assert nothing.simulator("/fedex/_sim/state")["counts"]["made"] == 23, "one label was sold, not two"
 
@@ -103,10 +103,10 @@ def test_from_nothing_to_the_first_label_and_through_a_lost_answer(nothing: Demo
     browser.find_element(By.LINK_TEXT, "shipment:1014").click()
     if browser.find_elements(By.XPATH, "//button[normalize-space()='Replay']"):  # unless the next poll was quicker
         button(browser, "Replay").click()
-    until("the number in IFS", lambda: "1014" in nothing.tracking(), 60)
+    until("the number in IFS", lambda: "1014" in nothing.tracking())
 
     # Move it: FedEx picks the parcel up.
     browser.get(f"{nothing.url}/admin/connector/connection/simulators/")
     press(fold(browser, "Move a parcel", 1), parcel=nothing.tracking()["1014"], event="PU")
-    until("FedEx has scanned it.", lambda: page_says(browser, "FedEx has scanned it."), 30)
+    until("FedEx has scanned it.", lambda: page_says(browser, "FedEx has scanned it."))
     assert not complaints(browser)

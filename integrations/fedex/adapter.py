@@ -12,7 +12,7 @@ from integrations.base.http import Answer
 from integrations.base.records import BoughtShipment, LabelFile, LookUp, Pending, PingLayer, Problem, ShipmentRequest, VoidResult
 from integrations.base.roles import LookUpQuery, SendTicket
 from integrations.base.tracking import ParcelNews, TrackQuery
-from integrations.fedex import codes, mapping, tracking
+from integrations.fedex import answers, checks, codes, mapping, tracking
 from integrations.fedex.client import CREATE_PATH, FedexClient, problem
 
 LOOK_UP_DAYS = 30
@@ -81,7 +81,7 @@ class Fedex:
 
     @staticmethod
     def _made(text: str, request: ShipmentRequest, status: int | None) -> BoughtShipment | Pending | None:
-        return mapping.read_created(mapping.parse_json(text), request) if status is None or 200 <= status < 300 else None
+        return answers.read_created(answers.parse_json(text), request) if status is None or 200 <= status < 300 else None
 
     def ask_pending(self, ticket: str, request: ShipmentRequest) -> BoughtShipment | Pending:
         """Ask for the result of job `ticket` (sheet 7); Pending again while FedEx shows none.
@@ -94,8 +94,8 @@ class Fedex:
         made = self._made(answer.text, request, answer.status)
         if isinstance(made, BoughtShipment):
             return made
-        payload = mapping.parse_json(answer.text)
-        errors = mapping.read_errors(payload)
+        payload = answers.parse_json(answer.text)
+        errors = answers.read_errors(payload)
         if 200 <= answer.status < 300 and not errors:
             if not isinstance(payload, dict):
                 raise Unavailable("FedEx's answer about the job cannot be read.", vendor="fedex", operation="shipment results")
@@ -129,7 +129,7 @@ class Fedex:
             end -= day
             found, answer = self._look_up(query, min(begin, end), end)
             self._refuse_short_sight(query, end, found)
-        matches = mapping.read_matches(found, query.reference)
+        matches = answers.read_matches(found, query.reference)
         told = dict(found.errors)
         ambiguous = codes.REFERENCE_NOT_UNIQUE in told
         answered = (200 <= answer.status < 300 or answer.status in (400, 404, 422)) and found.understood
@@ -141,7 +141,7 @@ class Fedex:
         return LookUp(matches, ambiguous, "; ".join(told.values()))
 
     @staticmethod
-    def _refuse_short_sight(query: LookUpQuery, end: dt.date, found: mapping.TrackAnswer) -> None:
+    def _refuse_short_sight(query: LookUpQuery, end: dt.date, found: answers.TrackAnswer) -> None:
         """Not finding proves nothing where the day we look for lies behind the end of the search. Raises RateLimited."""
         wanted = query.request.ship_date if query.request is not None else query.end
         if wanted > end and not found.results:
@@ -158,9 +158,9 @@ class Fedex:
         end = min(query.end, (self._context.now() + AHEAD_OF_UTC).date(), query.begin + dt.timedelta(days=LOOK_UP_DAYS))
         return min(query.begin, end), end
 
-    def _look_up(self, query: LookUpQuery, begin: dt.date, end: dt.date) -> tuple[mapping.TrackAnswer, Answer]:
+    def _look_up(self, query: LookUpQuery, begin: dt.date, end: dt.date) -> tuple[answers.TrackAnswer, Answer]:
         answer = self._client.track_reference(mapping.build_look_up(query.reference, query.account, begin, end))
-        return mapping.read_track(mapping.parse_json(answer.text)), answer
+        return answers.read_track(answers.parse_json(answer.text)), answer
 
     def void_shipment(self, master_tracking_number: str, sender_country: str) -> VoidResult:
         """Cancel a whole shipment (sheet 8); cancelled before is a success too.
@@ -168,21 +168,21 @@ class Fedex:
         Raises Rejected with advice where FedEx will not (`void_too_late`, `void_refused`).
         """
         answer = self._client.cancel_shipment(mapping.build_cancel(self.account, master_tracking_number, sender_country))
-        payload = mapping.parse_json(answer.text)
+        payload = answers.parse_json(answer.text)
         # The success that looks like an error comes with status 400, but never with one of a broken server.
-        done = mapping.read_cancelled(payload) if 200 <= answer.status < 300 or answer.status in (400, 404, 409, 422) else None
+        done = answers.read_cancelled(payload) if 200 <= answer.status < 300 or answer.status in (400, 404, 409, 422) else None
         if done:
             return done
-        if 200 <= answer.status < 300 and isinstance(payload, dict) and "output" in payload and not mapping.read_errors(payload):
+        if 200 <= answer.status < 300 and isinstance(payload, dict) and "output" in payload and not answers.read_errors(payload):
             refusal = codes.CATALOGUE["SHIPMENT.CANCELEDWITHOUTPICKUP.FAILURE"]
             raise Rejected(
-                f"FedEx did not cancel {master_tracking_number}: {mapping.cancel_message(payload) or 'no reason given'}.",
+                f"FedEx did not cancel {master_tracking_number}: {answers.cancel_message(payload) or 'no reason given'}.",
                 code=refusal.code,
                 remedy=refusal.advice,
                 vendor="fedex",
                 operation="cancel shipment",
                 status=answer.status,
-                request_id=mapping.transaction_id(payload),
+                request_id=answers.transaction_id(payload),
             )
         raise self._client.problem(answer, "cancel shipment", "Ship")
 
@@ -198,7 +198,7 @@ class Fedex:
         for i in range(0, len(queries), tracking.NUMBERS_PER_CALL):
             asked = queries[i : i + tracking.NUMBERS_PER_CALL]
             answer = self._client.track_numbers(tracking.build_track(asked, today))
-            news = tracking.read_news(mapping.parse_json(answer.text), asked)
+            news = tracking.read_news(answers.parse_json(answer.text), asked)
             if not news:
                 raise self._client.problem(answer, "track numbers", "Track")
             for number, told in news.items():
@@ -211,11 +211,11 @@ class Fedex:
         Raises ConfigurationError, RateLimited, Unavailable or Rejected where Track gave no answer to the question.
         """
         answer = self._client.track_documents(tracking.build_proof(query.tracking_number, query.ship_date, self.account))
-        payload = mapping.parse_json(answer.text)
+        payload = answers.parse_json(answer.text)
         data = tracking.read_proof(payload) if 200 <= answer.status < 300 else None
         if data is not None and data.startswith(b"%PDF"):
             return LabelFile("application/pdf", data)
-        errors = mapping.read_errors(payload) if isinstance(payload, dict) else []
+        errors = answers.read_errors(payload) if isinstance(payload, dict) else []
         if 200 <= answer.status < 300 or any(code in tracking.NO_PROOF for code, _ in errors):
             return None
         raise self._client.problem(answer, "proof of delivery", "Track")
@@ -246,9 +246,9 @@ class Fedex:
             yield _checked(layer, check)
 
     def _ping_account(self) -> PingLayer:
-        answer = self._client.quote(mapping.build_rate_check(self.account))
-        payload = mapping.parse_json(answer.text)
-        if answer.status == 200 and isinstance(payload, dict) and not mapping.read_errors(payload):
+        answer = self._client.quote(checks.build_rate_check(self.account))
+        payload = answers.parse_json(answer.text)
+        if answer.status == 200 and isinstance(payload, dict) and not answers.read_errors(payload):
             return PingLayer("account", "ok", "FedEx quotes a rate for this account.")
         error = self._client.problem(answer, "rate quote", "Rate")
         if isinstance(error, Rejected) or error.code == "permission_missing":
@@ -257,9 +257,9 @@ class Fedex:
         raise error
 
     def _ping_ship(self) -> PingLayer:
-        answer = self._client.validate_shipment(mapping.build_validate_check(self.account))
-        payload = mapping.parse_json(answer.text)
-        if answer.status == 200 and isinstance(payload, dict) and not mapping.read_errors(payload):
+        answer = self._client.validate_shipment(checks.build_validate_check(self.account))
+        payload = answers.parse_json(answer.text)
+        if answer.status == 200 and isinstance(payload, dict) and not answers.read_errors(payload):
             return PingLayer("ship", "ok", "FedEx validates a shipment for this account.")
         error = self._client.problem(answer, "validate shipment", "Ship")
         if isinstance(error, Rejected):
@@ -269,8 +269,8 @@ class Fedex:
         raise error
 
     def _ping_track(self) -> PingLayer:
-        answer = self._client.track_numbers(mapping.build_track_check())
-        found = mapping.read_track(mapping.parse_json(answer.text))
+        answer = self._client.track_numbers(checks.build_track_check())
+        found = answers.read_track(answers.parse_json(answer.text))
         asked = any(code.startswith("TRACKING.") for code, _ in found.errors)
         if answer.status in (200, 400, 404) and (found.results or asked):
             return PingLayer("track", "ok", "FedEx answers tracking questions.")

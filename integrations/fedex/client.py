@@ -25,7 +25,7 @@ from integrations.base.context import Context, Token
 from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from integrations.base.http import Answer, Http, retry_after_s
 from integrations.base.roles import SendTicket
-from integrations.fedex import codes, mapping
+from integrations.fedex import answers, codes
 from integrations.fedex.codes import Meaning, Reaction
 
 TOKEN_PENALTY_S: Final = 600.0
@@ -91,9 +91,9 @@ class FedexClient:
         form = {"grant_type": "client_credentials", "client_id": login.client_id, "client_secret": login.client_secret}
         # Not repeated by the HTTP layer: every further call counts towards the penalty of the whole host.
         answer = http.request("POST", "/oauth/token", operation="token", data=form, repeat_safe=False, limits=("token",))
-        payload = mapping.parse_json(answer.text)
+        payload = answers.parse_json(answer.text)
         if 200 <= answer.status < 300:
-            token = mapping.read_token(payload)
+            token = answers.read_token(payload)
             if token is None:
                 raise Unavailable("FedEx's login answered without a token.", **_told(answer.status, answer.text, "token"))
             return token
@@ -101,7 +101,7 @@ class FedexClient:
 
     def _token_refused(self, answer: Answer, login: Login) -> IntegrationError:
         told = _told(answer.status, answer.text, "token")
-        known = _meanings(mapping.read_errors(mapping.parse_json(answer.text)))
+        known = _meanings(answers.read_errors(answers.parse_json(answer.text)))
         if answer.status == 403:
             wait = max(TOKEN_PENALTY_S, retry_after_s(answer) or 0.0)
             self._rest("token", wait)
@@ -239,8 +239,8 @@ def problem(
     refusals are refusals (sheet 17.2), all else is OutcomeUnknown: 5xx, an unreadable 2xx, and any code by which
     FedEx reports a fault of its own, under whatever status. `errors` replaces those found in `text`.
     """
-    payload = mapping.parse_json(text)
-    found = list(mapping.read_errors(payload) if errors is None else errors)
+    payload = answers.parse_json(text)
+    found = list(answers.read_errors(payload) if errors is None else errors)
     told = _told(status, text, operation, found)
     known = _meanings(found)
     first = known[0] if known else None
@@ -312,8 +312,8 @@ def _meanings(errors: Sequence[tuple[str, str]]) -> list[Meaning]:
 
 def _told(status: int | None, text: str, operation: str, errors: Sequence[tuple[str, str]] | None = None) -> dict[str, Any]:
     """FedEx's own words, for the error's keyword arguments."""
-    payload = mapping.parse_json(text)
-    found = mapping.read_errors(payload) if errors is None else errors
+    payload = answers.parse_json(text)
+    found = answers.read_errors(payload) if errors is None else errors
     plain = " ".join(re.sub(r"<[^>]*>", " ", text).split())[:300] if payload is None else ""
     return {
         "vendor": "fedex",
@@ -321,7 +321,7 @@ def _told(status: int | None, text: str, operation: str, errors: Sequence[tuple[
         "status": status,
         "vendor_code": next((code for code, _ in found if code), ""),
         "vendor_text": ("; ".join(line for _, line in found) or plain)[:2000],
-        "request_id": mapping.transaction_id(payload),
+        "request_id": answers.transaction_id(payload),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from integrations.base import tracking as state
 from integrations.base.tracking import ParcelNews, Scan, TrackQuery
-from integrations.fedex import mapping
+from integrations.fedex import answers
 
 NUMBERS_PER_CALL = 30
 """Track takes no more (sheet 11.1)."""
@@ -260,7 +260,7 @@ def read_push(raw: bytes) -> tuple[ParcelNews, ...]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         return ()
-    return tuple(found for found in read_news(mapping.parse_json(text)).values() if isinstance(found, ParcelNews) and found.known)
+    return tuple(found for found in read_news(answers.parse_json(text)).values() if isinstance(found, ParcelNews) and found.known)
 
 
 # -- proof of delivery ---------------------------------------------------------------------------------------

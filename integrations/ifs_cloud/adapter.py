@@ -30,7 +30,7 @@ from integrations.base.records import (
     WriteResult,
 )
 from integrations.base.roles import ListQuery, SendTicket
-from integrations.ifs_cloud import mapping
+from integrations.ifs_cloud import mapping, uses, writing
 from integrations.ifs_cloud.client import PERMISSION_REMEDY, IfsClient, Record, Row, posted
 from integrations.ifs_cloud.odata import Metadata, Value, all_of, any_of, compare
 from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target, profile_of
@@ -271,24 +271,24 @@ class IfsCloud:
         ("tracking_field") and fields left alone because somebody filled them ("ForwardAgentId").
         """
         shipment = self.profile.shipment
-        decide = mapping.TrackingWrite(write, shipment)
+        decide = writing.TrackingWrite(write, shipment)
         return self._change(key, decide, "write tracking")
 
     @property
     def status_targets(self) -> frozenset[str]:
         """Parts of a `StatusWrite` for which the profile names a field."""
         shipment = self.profile.shipment
-        return frozenset(part for part, setting in mapping.STATUS_TARGETS.items() if getattr(shipment, setting))
+        return frozenset(part for part, setting in writing.STATUS_TARGETS.items() if getattr(shipment, setting))
 
     def write_status(self, key: str, write: StatusWrite) -> WriteResult:
         """One GET, and one PATCH of what differs; parts without a field are named in `skipped`."""
-        return self._change(key, mapping.StatusDecision(write, self.profile.shipment), "write status")
+        return self._change(key, writing.StatusDecision(write, self.profile.shipment), "write status")
 
     def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
         """Empty the tracking field where it holds one of ours; else leave it, named in `skipped`."""
-        return self._change(key, mapping.TrackingClear(ours, self.profile.shipment), "clear tracking")
+        return self._change(key, writing.TrackingClear(ours, self.profile.shipment), "clear tracking")
 
-    def _change(self, key: str, decide: mapping.Decision, operation: str) -> WriteResult:
+    def _change(self, key: str, decide: writing.Decision, operation: str) -> WriteResult:
         shipment = self.profile.shipment
         change = self.client.change(shipment.header, {shipment.key: mapping.shipment_of(key)}, decide, operation=operation)
         return WriteResult(change.version, change.sent, decide.skipped)
@@ -339,7 +339,7 @@ class IfsCloud:
 
     def _charge_order(self, row: Row, before: dict[str, Row], goods: Sequence[GoodsLine] | None) -> ChargeOrder:
         place = mapping.text(row, self.profile.charge.pre_posting_field)
-        return mapping.charge_order(row, before.get(place), goods, self.profile)
+        return writing.charge_order(row, before.get(place), goods, self.profile)
 
     def _goods_of_orders(
         self, lines: Sequence[tuple[Row, mapping.OrderLine]], orders: Sequence[str]
@@ -373,12 +373,12 @@ class IfsCloud:
 
     def describe_freight(self, part: FreightPart, reference: str) -> dict[str, object]:
         """The body of the charge. Its cost is text here, since frozen requests are plain JSON; it is a number on the wire."""
-        body = mapping.charge_body(part, reference, self.profile)
+        body = writing.charge_body(part, reference, self.profile)
         return body | {self.profile.charge.cost_field: format(part.cost.amount, "f")}
 
     def post_freight(self, body: dict[str, object], part: FreightPart, ticket: SendTicket) -> PostedCharge:
         """POST the charge to its order, once."""
-        target = mapping.charges_of(part.order, self.profile)
+        target = writing.charges_of(part.order, self.profile)
         told = dict(body) | {self.profile.charge.cost_field: part.cost.amount}
         with _only_this_record():
             return self._posted(self.client.post_once(target, told, ticket, operation="post charge"), part)
@@ -387,7 +387,7 @@ class IfsCloud:
         """What a stored answer to the POST said."""
         with _only_this_record():
             told = Answer(status or 0, {}, answer.encode())
-            return self._posted(posted(told, mapping.charges_of(part.order, self.profile), "post charge"), part)
+            return self._posted(posted(told, writing.charges_of(part.order, self.profile), "post charge"), part)
 
     def _posted(self, record: Record, part: FreightPart) -> PostedCharge:
         number = mapping.text(record.row, self.profile.charge.number_field)
@@ -399,23 +399,23 @@ class IfsCloud:
     def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         """Read the order's charges and pick those that may be this part."""
         profile = self.profile
-        target = mapping.charges_of(part.order, profile)
+        target = writing.charges_of(part.order, profile)
         with _only_this_record():
             pages = self.client.pages(
                 target, operation="look for charge", orderby=[profile.charge.number_field], top=PAGE_SIZE_CAP
             )
             rows = [row for page in pages for row in page]
-        ours = [row for row in rows if mapping.is_charge(row, part, references, profile)]
-        return LookUp(tuple(mapping.found_charge(row, profile) for row in ours), text=f"{len(rows)} charges on {part.order}")
+        ours = [row for row in rows if writing.is_charge(row, part, references, profile)]
+        return LookUp(tuple(writing.found_charge(row, profile) for row in ours), text=f"{len(rows)} charges on {part.order}")
 
     def correct_freight(self, order: str, number: str, cost: Decimal, ours: Decimal) -> WriteResult:
         """One GET, and one PATCH where the cost differs; what stands in the way is told, not raised."""
         names = self.profile.charge
-        decide = mapping.ChargeCorrection(cost, ours, self.profile)
+        decide = writing.ChargeCorrection(cost, ours, self.profile)
         key: dict[str, Value] = {self.profile.order_key: order, names.number_field: int(number)}
         try:
             with _only_this_record():
-                change = self.client.change(mapping.charges_of(order, self.profile), key, decide, operation="correct charge")
+                change = self.client.change(writing.charges_of(order, self.profile), key, decide, operation="correct charge")
         except Rejected as problem:
             if problem.code not in ("document_gone", "state_refused"):
                 raise
@@ -430,7 +430,7 @@ class IfsCloud:
         Reads only. After a failed token or gateway nothing else can be told: the rest is `not_checked`.
         """
         profile = self.profile
-        sets, abroad = mapping.uses(profile), mapping.uses_abroad(profile)
+        sets, abroad = uses.uses(profile), uses.uses_abroad(profile)
         described: dict[str, Metadata] = {}
 
         def gateway() -> PingLayer:
@@ -500,7 +500,7 @@ class IfsCloud:
         seen = "" if rows else " It shows no row at present; a missing permission for company or site looks the same."
         return PingLayer(name, "ok", f"{target.set} may be read.{seen}")
 
-    def _ping_profile(self, target: Target, used: Sequence[mapping.Use], described: dict[str, Metadata]) -> PingLayer:
+    def _ping_profile(self, target: Target, used: Sequence[uses.Use], described: dict[str, Metadata]) -> PingLayer:
         name = f"{_plural(target)}: profile"
         if target.service not in described:
             described[target.service] = self.client.metadata(target)
@@ -528,7 +528,7 @@ class IfsCloud:
         remedy = "Correct these settings, or set a field to null where the tenant has none (then it is neither read nor written)."
         return PingLayer(name, "failed" if needed else "warning", "; ".join(wrong) + ".", remedy)
 
-    def _ping_abroad(self, target: Target, used: Sequence[mapping.Use], described: dict[str, Metadata]) -> PingLayer:
+    def _ping_abroad(self, target: Target, used: Sequence[uses.Use], described: dict[str, Metadata]) -> PingLayer:
         """Right to read and profile of a set that only parcels abroad need: without it the rest works, so it only warns."""
         name = f"{_plural(target)}: read"
         found = _checked(name, _bound(self._ping_read, target))

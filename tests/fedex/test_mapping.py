@@ -28,7 +28,7 @@ from integrations.base.records import (
     Weight,
     WeightUnit,
 )
-from integrations.fedex import codes, mapping
+from integrations.fedex import answers, codes, mapping
 
 REFERENCE = "MLABCDEFGHIJKL"
 ACCOUNT = "123456789"
@@ -500,7 +500,7 @@ def test_the_code_tables_agree_with_fedex_s_lists():
 
 
 def read(answer, *packages: PackageSpec, **changes) -> BoughtShipment:
-    made = mapping.read_created(mapping.parse_json(json.dumps(answer)), request(*packages, **changes))
+    made = answers.read_created(answers.parse_json(json.dumps(answer)), request(*packages, **changes))
     assert isinstance(made, BoughtShipment)
     return made
 
@@ -679,7 +679,7 @@ def test_all_alerts_are_kept():
 
 
 def test_a_job_is_pending_and_a_number_goes_before_it():
-    assert mapping.read_created({"output": {"jobId": "abc"}}, request()) == Pending("abc")
+    assert answers.read_created({"output": {"jobId": "abc"}}, request()) == Pending("abc")
     assert read(changed(BOUGHT, "output.jobId", "abc")).master_tracking_number == "794600000010"
 
 
@@ -687,7 +687,7 @@ def test_a_job_is_pending_and_a_number_goes_before_it():
     "payload", [None, [], {}, {"output": None}, {"output": {"transactionShipments": []}}, {"errors": [{"code": "X"}]}]
 )
 def test_without_a_number_there_is_nothing_to_read(payload):
-    assert mapping.read_created(payload, request()) is None
+    assert answers.read_created(payload, request()) is None
 
 
 def test_a_paid_number_is_never_lost_to_an_odd_answer():
@@ -739,7 +739,7 @@ def _paths(value, path=""):
 
 def matches(*results, reference=REFERENCE):
     answer = {"output": {"completeTrackResults": [{"trackingNumber": n, "trackResults": [r]} for n, r in results]}}
-    return mapping.read_matches(mapping.read_track(mapping.parse_json(json.dumps(answer))), reference)
+    return answers.read_matches(answers.read_track(answers.parse_json(json.dumps(answer))), reference)
 
 
 def test_one_shipment_found_is_described():
@@ -791,7 +791,7 @@ def test_a_cancelled_shipment_is_seen_as_such():
 
 
 def test_an_errored_entry_is_never_a_package():
-    answer = mapping.read_track(
+    answer = answers.read_track(
         {"output": {"completeTrackResults": [{"trackingNumber": REFERENCE, "trackResults": [NOT_FOUND]}]}}
     )
     assert answer.results == () and answer.understood

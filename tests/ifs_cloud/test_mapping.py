@@ -12,7 +12,7 @@ import pytest
 from integrations.base.context import Company, CompanySite
 from integrations.base.errors import ConfigurationError, FieldConflict, Rejected
 from integrations.base.records import Address, WriteBack
-from integrations.ifs_cloud import mapping
+from integrations.ifs_cloud import mapping, writing
 from integrations.ifs_cloud.profile import Profile, profile_of
 from tests.ifs_cloud.support import COMPANY, ETAG, shipment
 
@@ -304,7 +304,7 @@ NOON = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
 
 
 def decide(row: dict[str, Any], write: WriteBack, **over: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    decision = mapping.TrackingWrite(write, profile(**over).shipment)
+    decision = writing.TrackingWrite(write, profile(**over).shipment)
     return decision(row), decision.skipped
 
 
@@ -345,7 +345,7 @@ def test_somebody_elses_number_is_not_overwritten() -> None:
 
 
 def test_write_ours_overrules_only_the_number_that_stood_there() -> None:
-    decision = mapping.TrackingWrite(WriteBack("7946", overwrite=True), profile().shipment)
+    decision = writing.TrackingWrite(WriteBack("7946", overwrite=True), profile().shipment)
     assert decision(shipment(AirwayBillNo="333")) == {"AirwayBillNo": "7946"}
     assert decision(shipment(AirwayBillNo="333")) == {"AirwayBillNo": "7946"}
     with pytest.raises(FieldConflict):
@@ -362,7 +362,7 @@ def test_targets_that_are_null_are_named_as_skipped() -> None:
     [("7946", {"AirwayBillNo": None}, ()), (None, {}, ()), ("", {}, ()), ("333", {}, ("AirwayBillNo",))],
 )
 def test_only_our_own_number_is_cleared(there: str | None, body: dict[str, Any], skipped: tuple[str, ...]) -> None:
-    decision = mapping.TrackingClear(frozenset({"7946"}), profile().shipment)
+    decision = writing.TrackingClear(frozenset({"7946"}), profile().shipment)
     assert (decision(shipment(AirwayBillNo=there)), decision.skipped) == (body, skipped)
-    unset = mapping.TrackingClear(frozenset({"7946"}), profile(shipment={"tracking_field": None}).shipment)
+    unset = writing.TrackingClear(frozenset({"7946"}), profile(shipment={"tracking_field": None}).shipment)
     assert (unset(shipment(AirwayBillNo=there)), unset.skipped) == ({}, ("tracking_field",))

@@ -26,6 +26,7 @@ HEARD = Coalesce("last_news_at", "created_at")
 class Shipment(TenantModel):
     """What a carrier made for a source record. `cost` null means unknown, never zero.
 
+    `quoted_cost` is what the carrier said before it was bought that this would cost; null: it was not asked.
     `status` is what the carrier's news say of all packages together, `last_news_at` when the carrier last told us
     something new, `last_asked_at` when it last answered at all. `picture_written` is what of this the ERP was last told.
     """
@@ -62,6 +63,8 @@ class Shipment(TenantModel):
     cost = models.DecimalField(max_digits=12, decimal_places=2, null=True)
     currency = models.CharField(max_length=3, blank=True, default="")
     cost_kind = models.CharField(max_length=8, choices=CostKind.choices, default=CostKind.UNKNOWN)
+    quoted_cost = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    quoted_currency = models.CharField(max_length=3, blank=True, default="")
     cost_center = models.CharField(max_length=40, blank=True, default="")
     freight_account = models.CharField(max_length=40, blank=True, default="")
     estimated_delivery = models.DateField(null=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -40,24 +39,45 @@ def _forget_process_memory() -> Iterator[None]:
     clock.offset_s = 0.0
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _flush_past_triggers() -> Iterator[None]:
-    """The audit refuses DELETE and TRUNCATE; Django's flush after a transactional test must be allowed to."""
-    from django.core.management.commands import flush
-    from django.db import connections
+LASTING_TABLES = {"django_migrations", "django_content_type", "auth_permission"}
+"""What `migrate` fills and no test changes: a flush that emptied them would have to fill them again each time."""
 
-    from connector import triggers
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_only_what_is_full() -> Iterator[None]:
+    """After a transactional test, empty the tables that hold something, past the triggers that refuse it.
+
+    Django's flush truncates all tables and makes every permission anew: that took longer than most tests.
+    """
+    from django.core.management.commands import flush
 
     original = flush.Command.handle
-
-    def handle(self: Any, **options: Any) -> None:
-        connection = connections[options["database"]]
-        triggers.remove(connection)
-        try:
-            original(self, **options)
-        finally:
-            triggers.ensure(options["database"])
-
-    flush.Command.handle = handle
+    flush.Command.handle = lambda self, **options: _empty(options["database"])
     yield
     flush.Command.handle = original
+
+
+def _empty(alias: str) -> None:
+    from django.db import connections, transaction
+
+    from connector import triggers
+    from connector.services import heartbeat
+
+    connection = connections[alias]
+    tables = sorted({*connection.introspection.django_table_names(only_existing=True, include_views=False)} - LASTING_TABLES)
+    quoted = [connection.ops.quote_name(table) for table in tables]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM {table})" for table in quoted))
+        full = [table for table, filled in zip(quoted, cursor.fetchone(), strict=True) if filled]
+        if connection.vendor == "postgresql":
+            with transaction.atomic(using=alias):
+                cursor.execute("SET LOCAL session_replication_role = replica")  # neither triggers nor foreign keys
+                for table in full:
+                    cursor.execute(f"DELETE FROM {table}")
+        else:
+            triggers.remove(connection)
+            with connection.constraint_checks_disabled(), transaction.atomic(using=alias):
+                for table in full:
+                    cursor.execute(f"DELETE FROM {table}")
+            triggers.ensure(alias)
+    heartbeat.ensure(using=alias)

@@ -376,10 +376,11 @@ def test_a_job_that_never_ends_becomes_a_doubt_with_buttons(world: World, settin
     due_now(world)
     transfer = doubtful(world)
     assert (transfer.state, send_of(transfer).outcome) == ("in_doubt", "pending")
-    assert "job-1" in transfer.message and look_ups(world) == 1
+    questions, looks = len(asked), look_ups(world)
+    assert "job-1" in transfer.message and looks  # one, or two on a machine that took seconds for it
     later(world, DAY)
     due_now(world)
-    assert (len(asked), look_ups(world)) == (3, 2), "job and look-up are asked again, ever more rarely"
+    assert (len(asked) - questions, look_ups(world) - looks) == (1, 1), "job and look-up are asked again, ever more rarely"
     number = made[0].master_tracking_number
     transfers.decide_made(doubtful(world), number=number, actor="ann", reason="FedEx told me")
     due_now(world)

@@ -28,7 +28,7 @@ def test_a_ready_shipment_gets_a_label_and_its_number_stands_in_ifs(world: World
     assert Reference.objects.filter(kind="our_reference", value__startswith="ML").exists()
     assert [s.name for s in Step.objects.order_by("position")] == ["read", "map", "last look", "buy label", "write tracking"]
     assert list(audit.verify()) == []
-    acts = list(AuditEntry.objects.filter(chain__startswith="record:").values_list("act", flat=True))
+    acts = list(AuditEntry.objects.filter(chain__startswith="record:").order_by("pk").values_list("act", flat=True))
     assert acts == ["intent", "bought", "written", "done"]
 
 

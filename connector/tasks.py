@@ -9,7 +9,20 @@ from django.conf import settings
 
 from connector.models import Connection, FlowState, Integration
 from connector.services import alerts as alerting
-from connector.services import backfill, clock, counters, heartbeat, logs, pinging, schedules, seals, tracking, wake, webhooks
+from connector.services import (
+    backfill,
+    clock,
+    costs,
+    counters,
+    heartbeat,
+    logs,
+    pinging,
+    schedules,
+    seals,
+    tracking,
+    wake,
+    webhooks,
+)
 from connector.services import retention as erasing
 from connector.services.engine import polling, watching, work
 from integrations.flows.specs import FLOWS, POLLS
@@ -39,6 +52,7 @@ def tick() -> None:
     for pk in sorted(watching.due()):
         wake.watch(pk)
     backfill.feed_all()
+    costs.begin_waiting()
     if webhooks.waiting():
         wake.hooks()
     if erasing.due():

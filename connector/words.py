@@ -27,6 +27,8 @@ ATTENTION = {
     "the other one in the ERP.",
     "freight_left": "The label is voided, but its freight cost could not be taken back from the order. The shipment's page "
     "tells which charge; correct it in the ERP.",
+    "cost_left": "The freight cost was corrected, but a charge in the ERP could not be changed: it is invoiced, gone, or "
+    "somebody else has changed it. The shipment's page tells which one; correct it in the ERP.",
 }
 
 ACTS = {
@@ -35,6 +37,10 @@ ACTS = {
     "charged": "Freight cost written to the order",
     "charge_taken_back": "Freight cost taken back",
     "charge_left": "Freight cost could not be taken back",
+    "cost_changed": "Freight cost corrected",
+    "charge_corrected": "Freight cost corrected on the order",
+    "charge_not_corrected": "Freight cost could not be corrected on the order",
+    "cost_left": "Left for a person: a charge could not be changed",
     "freight_shared": "Freight cost shared among orders",
     "adopted": "Found at the carrier and taken over",
     "taken_over": "Taken over from another integration",

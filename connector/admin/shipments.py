@@ -29,10 +29,11 @@ from unfold.views import ChangeList
 
 from connector import permissions
 from connector.admin.base import TenantAdmin, actor_of, badge
+from connector.admin.costs import CostPages, cost_context
 from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
 from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
-from connector.services import deadlines, exports, freight, history, lists, proofs, shipments
+from connector.services import deadlines, exports, history, lists, proofs, shipments
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
 from integrations.base.tracking import FINAL
@@ -117,7 +118,7 @@ class HistoryList(ChangeList):  # type: ignore[misc]
 
 
 @admin.register(Shipment)
-class ShipmentAdmin(TenantAdmin):
+class ShipmentAdmin(CostPages, TenantAdmin):
     """The history of what was bought."""
 
     list_display = tuple(shown(name) for name in history.USUAL)
@@ -300,7 +301,7 @@ class ShipmentAdmin(TenantAdmin):
         found = deadlines.find(
             mine.filter(pk=one.pk) if one else mine, [kind] if kind in deadlines.KIND else list(deadlines.KIND)
         )
-        return self.page(
+        response: HttpResponse = self.page(
             request,
             "connector/deadlines.html",
             title="Deadlines",
@@ -310,20 +311,22 @@ class ShipmentAdmin(TenantAdmin):
             kind=kind,
             integration=one,
         )
+        return response
 
     def detail_context(self, request: HttpRequest, obj: Shipment) -> dict[str, Any]:
-        charges = freight.of(obj)
-        return story_context(obj.transfer) | {
-            "sentence": SENTENCES[obj.state],
-            "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),
-            "proof_missing": obj.packages.filter(status="delivered", voided=False, proof=None).exists(),
-            "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
-            "freight_charges": charges,
-            "from_order": any(charge.from_order for charge in charges),
-            "printer_commands": PRINTER_COMMANDS,
-            "references": obj.references.order_by("kind", "value"),
-            "held": obj.record.held,
-        }
+        return (
+            story_context(obj.transfer)
+            | cost_context(obj)
+            | {
+                "sentence": SENTENCES[obj.state],
+                "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),
+                "proof_missing": obj.packages.filter(status="delivered", voided=False, proof=None).exists(),
+                "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
+                "printer_commands": PRINTER_COMMANDS,
+                "references": obj.references.order_by("kind", "value"),
+                "held": obj.record.held,
+            }
+        )
 
     def label_view(self, request: HttpRequest, shipment_id: int, package_id: int) -> HttpResponse:
         """The label's bytes, with a type of our choosing and nothing that could act in the browser."""

@@ -3,6 +3,7 @@
 from connector.models.alerts import Alert, AlertChannel, AlertDelivery, AlertSeen
 from connector.models.audit import AuditChain, AuditDetail, AuditEntry, AuditSeal
 from connector.models.connections import CompanyCode, Connection, Pause, Site, Slot
+from connector.models.costs import CostChange
 from connector.models.counters import CountMark, DayCount
 from connector.models.handling import Handling
 from connector.models.integrations import Backfill, Baseline, FlowState, Integration
@@ -36,6 +37,7 @@ __all__ = [
     "Baseline",
     "CompanyCode",
     "Connection",
+    "CostChange",
     "CountMark",
     "DayCount",
     "Effect",

@@ -29,6 +29,9 @@ class Shipment(TenantModel):
     `quoted_cost` is what the carrier said before it was bought that this would cost; null: it was not asked.
     `status` is what the carrier's news say of all packages together, `last_news_at` when the carrier last told us
     something new, `last_asked_at` when it last answered at all. `picture_written` is what of this the ERP was last told.
+
+    `cost` is what counts now, `cost_kind` where it comes from. `rated_cost` is what the carrier rated at ship time, kept when
+    `cost` is corrected (null before), `invoiced_cost` the sum of the carrier's invoice lines (null: none yet).
     """
 
     class State(models.TextChoices):
@@ -40,6 +43,7 @@ class Shipment(TenantModel):
         UNKNOWN = "unknown", "Unknown"
         RATED = "rated", "Rated at ship time"
         INVOICED = "invoiced", "Invoiced"
+        ENTERED = "entered", "Corrected by a person"
 
     integration = models.ForeignKey(Integration, on_delete=models.PROTECT, related_name="shipments")
     record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="shipments")
@@ -65,6 +69,8 @@ class Shipment(TenantModel):
     cost_kind = models.CharField(max_length=8, choices=CostKind.choices, default=CostKind.UNKNOWN)
     quoted_cost = models.DecimalField(max_digits=12, decimal_places=2, null=True)
     quoted_currency = models.CharField(max_length=3, blank=True, default="")
+    rated_cost = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    invoiced_cost = models.DecimalField(max_digits=12, decimal_places=2, null=True)
     cost_center = models.CharField(max_length=40, blank=True, default="")
     freight_account = models.CharField(max_length=40, blank=True, default="")
     estimated_delivery = models.DateField(null=True)
@@ -204,6 +210,11 @@ class FreightCharge(TenantModel):
 
     Written once, before the first share is posted: replays post the same shares, whatever the orders say by then.
     Company code, cost centre and account are those that the order named at that time, else those of the company code.
+
+    `amount` is what the ERP holds, or shall hold while planned; `sent` lists amounts of corrections whose answer may have been
+    lost, so that each of them is known as ours. `measure` is the order's share (weight, value, or 1), `rate` what the carrier's
+    currency was converted with: a correction is shared the same way. `quoted`, `rated` and
+    `invoiced` are the order's parts of what the carrier said.
     """
 
     class State(models.TextChoices):
@@ -226,6 +237,12 @@ class FreightCharge(TenantModel):
     charge_type = models.CharField(max_length=40, blank=True, default="")
     amount = models.DecimalField(max_digits=14, decimal_places=2)
     currency = models.CharField(max_length=3)
+    measure = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    rate = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    quoted = models.DecimalField(max_digits=14, decimal_places=2, null=True)
+    rated = models.DecimalField(max_digits=14, decimal_places=2, null=True)
+    invoiced = models.DecimalField(max_digits=14, decimal_places=2, null=True)
+    sent = models.JSONField(default=list)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PLANNED)
     number = models.CharField(max_length=40, blank=True, default="")
     note = models.CharField(max_length=300, blank=True, default="")

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from connector.models import EffectSend, Shipment, SourceRecord, Transfer
-from connector.services import audit, clock, wake
+from connector.services import audit, clock, costs, wake
 from connector.services.engine.run import WATCH_AFTER_S
 from connector.services.shipments import NotPossible, open_transfer
 
@@ -118,6 +118,8 @@ def cancel(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
         if hit:
             if transfer.flow == "void" and transfer.decision:
                 _undo_void(record, transfer.decision["shipment"])
+            if transfer.flow == costs.FLOW:
+                costs.drop(transfer)
             audit.append_to_record(
                 record, [audit.Draft("cancel", {"before": before, "reason": reason}, obj=transfer, actor=actor)]
             )

@@ -136,8 +136,8 @@ class Erp(Pingable, Protocol):
     def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         """Charges of the order that may be this one; their numbers stand as tracking numbers."""
 
-    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Decimal) -> WriteResult:
-        """Set a posted charge's cost, if it is still `ours`. What stands in the way is named in `skipped`:
+    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
+        """Set a posted charge's cost, if it is still one of `ours`. What stands in the way is named in `skipped`:
 
         "gone" (no such charge), "invoiced" (it may not be changed any more), "changed" (somebody else set the cost).
         """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
@@ -19,8 +19,9 @@ from connector.services import freight
 from connector.services.engine.effects import Adoption, Stored
 from connector.services.engine.run import Run
 from integrations.base.errors import Rejected
-from integrations.base.records import ChargeOrder, FreightBasis, FreightPart, LookUp, Money, Pending, PostedCharge
+from integrations.base.records import FreightBasis, FreightPart, LookUp, Money, Pending, PostedCharge
 from integrations.base.roles import Erp, SendTicket
+from integrations.base.shares import in_parts, measures, rates_of
 from integrations.flows.table import KINDS
 
 READ = "read orders"
@@ -29,11 +30,6 @@ WRITE = "write freight cost"
 CORRECT = "correct freight cost"
 TAKE_BACK = "take back freight cost"
 _ONCE: Any = "once"
-
-WHOLE_UNITS = frozenset(
-    ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
-)
-"""Currencies without a smaller unit (ISO 4217)."""
 
 
 def wanted(run: Run) -> bool:
@@ -73,19 +69,24 @@ def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
             continue
         # Asked for under its own key: the same order may have borne the cost of an earlier label.
         key = f"{shipment.pk}/{row.order}"[:60]
-        result = run.write(TAKE_BACK, erp.correct_freight, row.order, row.number, Decimal(0), row.amount, key=key)
+        result = run.write(TAKE_BACK, erp.correct_freight, row.order, row.number, Decimal(0), known_as_ours(row), key=key)
         why = result.skipped[0] if result is not None and result.skipped else ""
         told = {"order": row.order, "number": row.number, "cost": f"{row.amount} {row.currency}"}
         if why in ("invoiced", "changed"):
-            freight.ended(row, FreightCharge.State.LEFT, _WHY[why])
+            freight.ended(row, FreightCharge.State.LEFT, WHY[why])
             run.attention = attention = "freight_left"
-            run.note("charge_left", **told, reason=_WHY[why], attention=attention)
+            run.note("charge_left", **told, reason=WHY[why], attention=attention)
         else:
-            freight.ended(row, FreightCharge.State.TAKEN_BACK, _WHY.get(why, ""))
+            freight.ended(row, FreightCharge.State.TAKEN_BACK, WHY.get(why, ""))
             run.note("charge_taken_back", **told)
 
 
-_WHY = {
+def known_as_ours(row: FreightCharge) -> tuple[Decimal, ...]:
+    """What the charge may hold by our own doing: its amount, and corrections whose answer was lost."""
+    return (row.amount, *(Decimal(amount) for amount in row.sent))
+
+
+WHY = {
     "invoiced": "The charge is invoiced, or the ERP does not let it be changed any more.",
     "changed": "Somebody else has changed the cost of the charge.",
     "gone": "The charge was not in the ERP any more.",
@@ -122,7 +123,22 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             )
     cost = Money(shipment.cost, shipment.currency)
     wish = str(_option(run, "freight_charge_currency") or "").strip().upper()
-    parts = costs(cost, basis.orders, str(_option(run, "freight_charge_split")), wish, _rates(run))
+    found = measures(basis.orders, str(_option(run, "freight_charge_split")))
+    to = [wish or order.currency for order in basis.orders]
+    known = rates_of(cost, found, to, rates(run))
+    parts = in_parts(cost, found, to, known)
+
+    def beside(amount: Decimal | None, currency: str = cost.currency) -> list[Decimal | None]:
+        """The orders' parts of another of the carrier's figures, kept for comparison; none in another currency."""
+        if amount is None or currency != cost.currency:
+            return [None] * len(to)
+        return [part.amount for part in in_parts(Money(amount, currency), found, to, known)]
+
+    kept = {
+        "quoted": beside(shipment.quoted_cost, shipment.quoted_currency),
+        "rated": beside(shipment.cost if shipment.cost_kind == Shipment.CostKind.RATED else shipment.rated_cost),
+        "invoiced": beside(shipment.invoiced_cost),
+    }
     site = run.site()
     company = site.company_code if site is not None else None
     return [
@@ -140,81 +156,17 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             charge_type=str(_option(run, "freight_charge_type") or "").strip(),
             amount=part.amount,
             currency=part.currency,
+            measure=found[place].quantize(Decimal("0.000001")),
+            rate=known[place],
+            **{name: values[place] for name, values in kept.items()},
         )
-        for order, part in zip(basis.orders, parts, strict=True)
+        for place, (order, part) in enumerate(zip(basis.orders, parts, strict=True))
         if part.amount
     ]
 
 
-def costs(cost: Money, orders: Sequence[ChargeOrder], by: str, wish: str, rates: Mapping[str, str]) -> list[Money]:
-    """What each order bears, in its currency; together exactly the cost. Raises Rejected.
-
-    With one currency for all it is converted before it is shared, so that no cent is lost on the way.
-    """
-    shares = _measures(orders, by)
-    to = [wish or order.currency for order in orders]
-    if len(set(to)) == 1:
-        whole = _converted(cost, to[0], rates)
-        return [Money(part, whole.currency) for part in split(whole, shares)]
-    return [
-        _converted(Money(part, cost.currency), currency, rates) if part else Money(part, currency)
-        for part, currency in zip(split(cost, shares), to, strict=True)
-    ]
-
-
-def split(cost: Money, shares: Sequence[Decimal]) -> list[Decimal]:
-    """`cost` in proportion to `shares`, to the cent: who was cut most by rounding down gets the next cent left over."""
-    step = _step(cost.currency)
-    whole = sum(shares, Decimal(0))
-    exact = [cost.amount * share / whole for share in shares]
-    parts = [part.quantize(step, ROUND_DOWN) for part in exact]
-    left = int((cost.amount - sum(parts)) / step)
-    for place in sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))[:left]:
-        parts[place] += step
-    # What is smaller than the currency's unit (a carrier that tells cents of a yen) stays with the first.
-    parts[0] += cost.amount - sum(parts)
-    return parts
-
-
-def _step(currency: str) -> Decimal:
-    return Decimal(1) if currency in WHOLE_UNITS else Decimal("0.01")
-
-
-def _measures(orders: Sequence[ChargeOrder], by: str) -> list[Decimal]:
-    """By what the cost is shared. Raises Rejected where the ERP does not hold it for every order."""
-    if len(orders) == 1 or by == "first_order":
-        return [Decimal(1), *[Decimal(0)] * (len(orders) - 1)]
-    found = [order.value if by == "value" else order.weight for order in orders]
-    missing = [order.order for order, measure in zip(orders, found, strict=True) if measure is None or measure < 0]
-    if missing or not sum(measure or 0 for measure in found):
-        what = "value" if by == "value" else "weight"
-        raise Rejected(
-            f"The {what} of what ships of order {missing[0] if missing else orders[0].order} is not known, "
-            "so its share in the freight cost cannot be told.",
-            code="charge_share_unknown",
-            remedy=f"Enter the {what} at the order lines, or share by something else (option freight_charge_split), then replay.",
-        )
-    return [measure or Decimal(0) for measure in found]
-
-
-def _converted(cost: Money, currency: str, rates: Mapping[str, str]) -> Money:
-    if currency == cost.currency:
-        return cost
-    pair = f"{cost.currency}-{currency}"
-    try:
-        rate = Decimal(rates.get(pair, ""))
-    except InvalidOperation:
-        rate = Decimal("NaN")
-    if not currency or not rate.is_finite() or rate <= 0:
-        raise Rejected(
-            f"The carrier charges {cost.amount} {cost.currency}, the order is kept in {currency or 'no currency'}.",
-            code="charge_currency",
-            remedy=f"Enter a rate for {pair} in the value map exchange_rate, or set freight_charge_currency, then replay.",
-        )
-    return Money((cost.amount * rate).quantize(_step(currency), ROUND_HALF_UP), currency)
-
-
-def _rates(run: Run) -> Mapping[str, str]:
+def rates(run: Run) -> Mapping[str, str]:
+    """The integration's exchange rates, such as USD-EUR."""
     found = run.job.integration.value_maps.get("exchange_rate") or {}
     return {str(pair).strip().upper().replace(":", "-"): str(rate).strip() for pair, rate in found.items()}
 
@@ -260,12 +212,12 @@ def _is_settled(run: Run, erp: Erp, row: FreightCharge) -> bool:
 def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
     before = freight.earlier(row)
     if before is not None:
-        stands = before.amount if before.state == FreightCharge.State.POSTED else Decimal(0)
+        stands = known_as_ours(before) if before.state == FreightCharge.State.POSTED else (Decimal(0),)
         result = run.write(CORRECT, erp.correct_freight, row.order, before.number, row.amount, stands, key=row.order)
         if result is None or not result.skipped:
             freight.posted(row, before.number)
             return
-        freight.ended(before, FreightCharge.State.CLOSED, _WHY[result.skipped[0]])
+        freight.ended(before, FreightCharge.State.CLOSED, WHY[result.skipped[0]])
     run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.order)
 
 
@@ -383,4 +335,4 @@ def post_charge(run: Run, carrier: Any) -> PostCharge:
     return PostCharge(run, run.job.adapter(run.job.source))
 
 
-__all__ = ["PostCharge", "costs", "post_charge", "split", "take_back", "wanted", "write_cost"]
+__all__ = ["CORRECT", "WHY", "PostCharge", "known_as_ours", "post_charge", "rates", "take_back", "wanted", "write_cost"]

@@ -8,7 +8,7 @@ from typing import Any
 from connector.services import cursors
 from connector.services.engine.polling import PollSpec
 from connector.services.engine.work import FlowSpec
-from integrations.flows import freight, ship, track
+from integrations.flows import costs, freight, ship, track
 
 FLOWS: dict[str, FlowSpec] = {
     "ship": FlowSpec(
@@ -19,6 +19,7 @@ FLOWS: dict[str, FlowSpec] = {
     ),
     "void": FlowSpec("void", ship.void),
     "track": FlowSpec("track", track.track),
+    "cost": FlowSpec("cost", costs.correct),
 }
 
 

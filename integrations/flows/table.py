@@ -101,6 +101,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("clear tracking", "Clear the number in the ERP", "write", "source", (1, 3)),
         Stage("take back freight cost", "Take the freight cost back", "write", "source", (0, 20), option="freight_charge"),
     ),
+    "cost": (Stage("correct freight cost", "Correct the freight cost on the orders", "write", "source", (0, 20)),),
     "track": (Stage("write status", "Write the news into the ERP", "write", "source", (1, 3)),),
 }
 

@@ -408,7 +408,7 @@ class IfsCloud:
         ours = [row for row in rows if writing.is_charge(row, part, references, profile)]
         return LookUp(tuple(writing.found_charge(row, profile) for row in ours), text=f"{len(rows)} charges on {part.order}")
 
-    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Decimal) -> WriteResult:
+    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
         """One GET, and one PATCH where the cost differs; what stands in the way is told, not raised."""
         names = self.profile.charge
         decide = writing.ChargeCorrection(cost, ours, self.profile)

@@ -263,7 +263,7 @@ def found_charge(row: Row, profile: Profile) -> FoundShipment:
 class ChargeCorrection:
     """Decides whether a charge's cost is to be set; `skipped` says what stands in the way."""
 
-    def __init__(self, cost: Decimal, ours: Decimal, profile: Profile) -> None:
+    def __init__(self, cost: Decimal, ours: Sequence[Decimal], profile: Profile) -> None:
         self._cost, self._ours, self._names = cost, ours, profile.charge
         self.skipped: tuple[str, ...] = ()
 
@@ -275,7 +275,7 @@ class ChargeCorrection:
             return {}
         if number(row, names.invoiced_field):
             self.skipped = ("invoiced",)
-        elif stands != self._ours:
+        elif stands not in self._ours:
             self.skipped = ("changed",)
         return {} if self.skipped else {names.cost_field: self._cost}
 

@@ -14,7 +14,8 @@ from connector.models import EffectSend, FreightCharge, Shipment, Step, Transfer
 from connector.services import shipments, transfers
 from integrations.base.errors import Rejected
 from integrations.base.records import ChargeOrder, Money
-from integrations.flows import freight
+from integrations.base.shares import costs as shared_costs
+from integrations.base.shares import split
 from tests.flows.support import change, creates, due_now, later, options, settle, small
 from tests.world import World
 
@@ -378,7 +379,7 @@ def test_a_cost_that_somebody_changed_is_not_overwritten(world: World) -> None:
 
 
 def parts(cost: str, *shares: str, currency: str = "USD") -> list[str]:
-    return [str(p) for p in freight.split(Money(Decimal(cost), currency), [Decimal(s) for s in shares])]
+    return [str(p) for p in split(Money(Decimal(cost), currency), [Decimal(s) for s in shares])]
 
 
 def test_the_largest_remainders_get_the_cents_left_over() -> None:
@@ -393,17 +394,17 @@ def test_no_cent_is_lost_or_made() -> None:
     for cents in range(1, 400, 7):
         cost = Money(Decimal(cents) / 100, "USD")
         for shares in ([1, 1], [1, 2, 4], [3, 3, 3, 1], [1, 1000, 7, 13, 29]):
-            found = freight.split(cost, [Decimal(s) for s in shares])
+            found = split(cost, [Decimal(s) for s in shares])
             assert sum(found) == cost.amount and min(found) >= 0
 
 
 def test_orders_in_different_currencies_bear_each_in_its_own() -> None:
     orders = [ChargeOrder("A", "10", "S1", "USD", weight=Decimal(1)), ChargeOrder("B", "10", "S1", "EUR", weight=Decimal(1))]
-    found = freight.costs(Money(Decimal("10.01"), "USD"), orders, "weight", "", {"USD-EUR": "0.9"})
+    found = shared_costs(Money(Decimal("10.01"), "USD"), orders, "weight", "", {"USD-EUR": "0.9"})
     assert found == [Money(Decimal("5.01"), "USD"), Money(Decimal("4.50"), "EUR")]
     with pytest.raises(Rejected):
-        freight.costs(Money(Decimal("10.01"), "USD"), orders, "weight", "", {"USD-EUR": "none"})
-    whole = freight.costs(Money(Decimal("10.01"), "USD"), orders, "weight", "EUR", {"USD-EUR": "0.9"})
+        shared_costs(Money(Decimal("10.01"), "USD"), orders, "weight", "", {"USD-EUR": "none"})
+    whole = shared_costs(Money(Decimal("10.01"), "USD"), orders, "weight", "EUR", {"USD-EUR": "0.9"})
     assert sum(part.amount for part in whole) == Decimal("9.01")
 
 

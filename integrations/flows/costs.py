@@ -1,0 +1,74 @@
+"""Cost: a corrected freight cost reaches the charges that its orders bear already. Nothing is posted anew.
+
+cost    correct freight cost (for each order: a look, then the change)
+
+The work writes whatever the shipment's cost is by then, so that it may run again, late, or for several corrections at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from connector.models import FreightCharge, Shipment
+from connector.services import costs, freight
+from connector.services.engine.run import Run
+from connector.services.engine.signals import AskAgain, Skipped
+from integrations.base.records import Money
+from integrations.base.roles import Carrier, Erp
+from integrations.flows.freight import CORRECT, WHY, known_as_ours, rates
+
+LATER_S = 300.0
+
+
+def correct(run: Run, erp: Erp, carrier: Carrier) -> None:
+    """Bring the charges of a shipment to its present cost; those that cannot be changed are listed for a person."""
+    shipment = costs.shipment_of(run.transfer)
+    if shipment is None or shipment.cost is None:
+        costs.drop(run.transfer)
+        raise Skipped("The shipment has been voided.", "shipment_voided")
+    newest = costs.waiting(shipment)
+    rows = freight.of(shipment)
+    if any(row.state == FreightCharge.State.PLANNED for row in rows):
+        raise AskAgain("The first cost is not on its orders yet; then it is corrected.", "cost_not_written_yet", in_s=LATER_S)
+    posted = [row for row in rows if row.state == FreightCharge.State.POSTED]
+    wanted = costs.parts_of(rows, Money(shipment.cost, shipment.currency), rates(run))
+    notes = [why for row in posted if (why := _bring(run, erp, row, wanted[row.pk], f"{newest}/{row.pk}"))]
+    _keep_invoiced(run, shipment, rows)
+    if notes:
+        run.attention = attention = "cost_left"
+        run.note("cost_left", reason=notes[0], attention=attention)
+    run.finishers.append(lambda: costs.settle(shipment, newest, notes[0] if notes else ""))
+
+
+def _bring(run: Run, erp: Erp, row: FreightCharge, amount: Decimal, key: str) -> str:
+    """Set one charge's cost; why it could not be, or ""."""
+    if row.amount == amount and not row.sent:
+        return ""
+    if format(amount, "f") not in row.sent:
+        # Before it is sent: if the answer is lost, what stands there is still known as ours.
+        sent = [*row.sent, format(amount, "f")]
+        run.commit(also=[lambda: costs.corrected(row, sent=sent)])
+    result = run.write(CORRECT, erp.correct_freight, row.order, row.number, amount, known_as_ours(row), key=key)
+    why = WHY[result.skipped[0]] if result is not None and result.skipped else ""
+    told = {"order": row.order, "number": row.number, "cost": f"{amount} {row.currency}"}
+    if why:
+        costs.corrected(row, note=why, sent=[])
+        run.note("charge_not_corrected", **told, reason=why)
+        return why
+    costs.corrected(row, amount=amount, note="", sent=[])
+    run.note("charge_corrected", **told)
+    return ""
+
+
+def _keep_invoiced(run: Run, shipment: Shipment, rows: Sequence[FreightCharge]) -> None:
+    """Each order's part of what the carrier invoiced, for the comparison at month end."""
+    if shipment.invoiced_cost is None:
+        return
+    parts = costs.parts_of(rows, Money(shipment.invoiced_cost, shipment.currency), rates(run))
+    for row in rows:
+        if row.invoiced != parts[row.pk]:
+            costs.corrected(row, invoiced=parts[row.pk])
+
+
+__all__ = ["correct"]

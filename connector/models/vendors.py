@@ -29,6 +29,8 @@ class TokenRow(models.Model):
     requests_day = models.DateField(null=True)
     requests_today = models.PositiveIntegerField(default=0)
     requests_total = models.PositiveIntegerField(default=0)
+    connections = models.ManyToManyField("connector.Connection", related_name="tokens")
+    """Which connections log in with it: the login itself is kept as a hash only."""
 
     def __str__(self) -> str:
         return f"{self.host} {self.fingerprint[:8]}"

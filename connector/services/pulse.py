@@ -12,12 +12,14 @@ from typing import Any
 
 from django.db.models import Q
 
-from connector.models import Connection, FlowState, Integration, Pause
+from connector.models import Connection, FlowState, Integration, Pause, TokenRow
 from connector.services import clock, counters, lateness, schedules
 from integrations.flows.table import KINDS, FlowDef
 
 DAYS = 7
 MOST = 50
+LOGINS = 2
+"""A connection logs in with one set of credentials, or with a second one for tracking."""
 LATE_S = 90.0
 """A tick comes every minute; only what misses more than one is late."""
 
@@ -144,10 +146,46 @@ def _judge(
     return "on time", "", run
 
 
-def connections(found: Sequence[Connection]) -> list[tuple[Connection, list[Pause]]]:
-    """Each connection with what stands still there, and why."""
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A token of a connection, without the token. `state`: good, renewed at the next call, refused, resting."""
+
+    state: str
+    issued_at: dt.datetime | None
+    until: dt.datetime | None
+    """Good: when it is renewed; refused and resting: when it is asked for again."""
+    requests_today: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One connection at a glance."""
+
+    connection: Connection
+    pauses: list[Pause]
+    logins: list[Login]
+
+
+def connections(found: Sequence[Connection]) -> list[Health]:
+    """Each connection with what stands still there, and why, and how its logins stand."""
+    keys = [c.pk for c in found]
     held: dict[int, list[Pause]] = defaultdict(list)
-    for pause in Pause.objects.filter(connection__in=[c.pk for c in found]).exclude(state="ended"):
+    for pause in Pause.objects.filter(connection__in=keys).exclude(state="ended"):
         if pause.connection_id is not None:
             held[pause.connection_id].append(pause)
-    return [(c, held[c.pk]) for c in found]
+    logins: dict[int, list[Login]] = defaultdict(list)
+    now = clock.local_now()
+    columns = ("connections", "issued_at", "renew_after", "refused_until", "cool_until", "requests_day", "requests_today")
+    # A login that was replaced long ago stands still in the table; only what was good or refused lately says something.
+    for row in TokenRow.objects.filter(connections__in=keys).order_by("-issued_at", "pk").values(*columns):
+        if len(logins[row["connections"]]) < LOGINS:
+            logins[row["connections"]].append(_login(row, now))
+    return [Health(c, held[c.pk], logins[c.pk]) for c in found]
+
+
+def _login(row: dict[str, Any], now: dt.datetime) -> Login:
+    today = row["requests_today"] if row["requests_day"] == now.astimezone(dt.UTC).date() else 0
+    for state, until in (("resting", row["cool_until"]), ("refused", row["refused_until"]), ("good", row["renew_after"])):
+        if until and until > now:
+            return Login(state, row["issued_at"], until, today)
+    return Login("asked for at the next call", row["issued_at"], None, today)

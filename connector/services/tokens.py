@@ -31,6 +31,8 @@ WAIT_S = 65.0
 
 _memory: dict[str, tuple[str, float]] = {}
 _dropped: dict[str, str] = {}
+_told: set[tuple[str, int]] = set()
+"""Which connection uses which login, as far as this process has written it down."""
 _lock = threading.Lock()
 
 
@@ -47,10 +49,14 @@ def margin_s(life_s: float) -> float:
 class DatabaseTokenCache:
     """Implements `TokenCache` for one login."""
 
-    def __init__(self, key: str, host: str, *, ask_anew: bool = False) -> None:
-        """`ask_anew`: a person wants to know how things stand now, so a remembered refusal does not count."""
+    def __init__(self, key: str, host: str, *, connection: int | None = None, ask_anew: bool = False) -> None:
+        """`connection`: whose login it is, for the dashboard.
+
+        `ask_anew`: a person wants to know how things stand now, so a remembered refusal does not count.
+        """
         self.key = key
         self.host = host
+        self.connection = connection
         self._ask_anew = ask_anew
 
     def token(self, fetch: Callable[[], Token]) -> str:
@@ -105,6 +111,9 @@ class DatabaseTokenCache:
         if row is None:
             TokenRow.objects.get_or_create(fingerprint=self.key, defaults={"host": self.host})
             row = judged.get(fingerprint=self.key)
+        if self.connection is not None and (self.key, self.connection) not in _told:
+            row.connections.add(self.connection)
+            _told.add((self.key, self.connection))
         now = row.db_now
         row.fresh = bool(row.renew_after and row.renew_after > now)
         row.alive = bool(row.expires_at and row.expires_at > now)
@@ -233,3 +242,4 @@ def forget_memory() -> None:
     with _lock:
         _memory.clear()
         _dropped.clear()
+        _told.clear()

@@ -172,7 +172,7 @@ def context_of(connection: Connection, *, ask_anew: bool = False) -> Context:
         return made
 
     def token_cache(*identity: str) -> DatabaseTokenCache:
-        return DatabaseTokenCache(fingerprint(host, *identity), host, ask_anew=ask_anew)
+        return DatabaseTokenCache(fingerprint(host, *identity), host, connection=connection.pk, ask_anew=ask_anew)
 
     return Context(
         connection=connection.slug,

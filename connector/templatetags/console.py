@@ -65,6 +65,24 @@ def exactly(value: Any) -> SafeString | str:
     return times.moment(value, seconds=True)
 
 
+@register.filter(name="clock")
+def by_the_clock(value: Any) -> SafeString | str:
+    """A moment of these days by hour and weekday, with UTC on hover."""
+    return times.short(value)
+
+
+@register.filter
+def age(value: Any) -> SafeString | str:
+    """How long ago, with the moment in UTC on hover."""
+    return times.age(value)
+
+
+@register.filter
+def ago(value: Any) -> SafeString | str:
+    """The same, said as "… ago"."""
+    return times.age(value, ago=True)
+
+
 @register.filter(name="words")
 def in_words(name: Any) -> str:
     """A name of ours, such as `our_reference`, as people write it."""

@@ -9,7 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from connector.services import clock
+from connector.models import TokenRow
+from connector.services import clock, tokens
+from integrations.base.context import Token
 from tests.connector.admin_support import NOW, build, client_of, owner, transfer
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +50,27 @@ def test_an_empty_installation_has_no_dead_end() -> None:
     assert "Nothing. Everything is done or on its way." in text
     assert "First steps" in text or "tenant" in text
     assert clock.local_now() > NOW
+
+
+def test_it_tells_how_old_a_token_is_and_never_the_token() -> None:
+    house = build("alpha")
+    connection = house.source
+
+    def told() -> str:
+        return client_of(house.person("viewer")).get(reverse("admin:connector_live")).content.decode()
+
+    assert "token asked" not in told() and " old, renewed" not in told(), "nothing is claimed before the first login"
+    cache = tokens.DatabaseTokenCache("k", "host", connection=connection.pk)
+    assert cache.token(lambda: Token("the-secret-token", 3600.0)) == "the-secret-token"
+    text = told()
+    assert "0\xa0minutes</time> old, renewed at" in text and "1 login today" in text and "the-secret-token" not in text
+    tokens.forget_memory()
+    TokenRow.objects.update(issued_at=clock.at(-7200), renew_after=clock.at(-3600))
+    assert "token asked for at the next call" in told()
+    TokenRow.objects.update(refused_until=clock.at(600))
+    assert "login refused, asked for again at" in told()
+    other = build("omega")
+    assert "login refused" not in client_of(other.person("viewer")).get(reverse("admin:connector_live")).content.decode()
 
 
 def test_strangers_see_nothing(client: Any) -> None:

@@ -52,6 +52,7 @@ def test_an_empty_installation_has_no_dead_end() -> None:
     assert clock.local_now() > NOW
 
 
+@pytest.mark.django_db(transaction=True)
 def test_it_tells_how_old_a_token_is_and_never_the_token() -> None:
     house = build("alpha")
     connection = house.source

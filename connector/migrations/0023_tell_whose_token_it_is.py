@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connector', '0021_keep_quoted_cost'),
+        ('connector', '0022_correct_freight_cost'),
     ]
 
     operations = [

@@ -12,11 +12,12 @@ Faults (besides the server's own, see `integrations.base.simulator.Fault`), by `
     412_ours[:number]     another user fills the tracking column; `412_ours:same` with the number now being sent
     ora_20114             as 412_once, but noticed by the database and reported as ORA-20114
     500_mi_modified_once  nothing done, the same request is wanted again
+    423_media             a virus scan holds the file that is being uploaded
     429[:s], 503[:s]      refused, with Retry-After of s seconds where given
     html_error[:status]   a gateway's HTML page (502)
 
-The first five wait for the first call they can apply to (the 412s and ORA-20114: a PATCH). Asked for by header they
-happen once per distinct header value; add `;anything` to make a value distinct. `slow:ms` and `lost_response` are
+The first six wait for the first call they can apply to (the 412s and ORA-20114: a PATCH; 423: an upload). Asked for
+by header they happen once per distinct header value; add `;anything` to make a value distinct. `slow:ms` and `lost_response` are
 understood by header too.
 
 Control calls under `/_sim`, all with "tenant": POST `seed` {set, rows}, `shipments` {count, start_id, site, state, lines,
@@ -41,6 +42,7 @@ from integrations.base.simulator import Fault, SimRequest, SimResponse
 from integrations.ifs_cloud import simulator_odata as odata
 from integrations.ifs_cloud.simulator_console import CONSOLE
 from integrations.ifs_cloud.simulator_demo import DEMO_FAULTY
+from integrations.ifs_cloud.simulator_files import FILE_ROUTES, FileDesk
 from integrations.ifs_cloud.simulator_odata import ODataError, Row, malformed
 from integrations.ifs_cloud.simulator_schema import DECIMAL, READ_ONLY_PROJECTIONS, BadValue, Entity, Schema, metadata, schema_for
 from integrations.ifs_cloud.simulator_store import DEFAULT_OPTIONS, IfsStore, etag
@@ -49,7 +51,7 @@ __all__ = ["DEFAULT_OPTIONS", "DEMO_FAULTY", "IfsCloudSimulator"]
 
 _SCOPES = frozenset({"openid", "microprofile-jwt", "audience", "profile", "email", "offline_access"})
 _TRACKING_COLUMNS = ("Cf_Tracking_No", "AirwayBillNo", "ProNo")
-_ONCE = frozenset({"401_once", "412_once", "412_ours", "ora_20114", "500_mi_modified_once"})
+_ONCE = frozenset({"401_once", "412_once", "412_ours", "ora_20114", "500_mi_modified_once", "423_media"})
 _FAULTS = _ONCE | {"429", "503", "html_error"}
 _JSON = "application/json;odata.metadata=minimal"
 _API = ("/main/", "/int/", "/b2b/")
@@ -87,7 +89,7 @@ class _Call:
         return "ieee754compatible=true" in wanted.lower()
 
 
-class IfsCloudSimulator(IfsStore):
+class IfsCloudSimulator(FileDesk, IfsStore):
     """See the module's text. All public methods may be called from any thread."""
 
     slug = "ifs_cloud"
@@ -132,6 +134,8 @@ class IfsCloudSimulator(IfsStore):
                     self.route(method, rf"{front}/{name}\([^/]*\)", self._odata, label=f"{service}.svc/{name}(key)")
             if "CustomerOrderChargeSet" in sets_of:
                 self._route_charges(front, service)
+        for method, pattern, label in FILE_ROUTES:
+            self.route(method, rf"/(?:main|int)/ifsapplications/projection/v1/{pattern}", self._odata, label=label)
         for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
             self.route(method, r"/(?:main|int)/ifsapplications/(?:projection|entity)/.*", self._odata, label="other")
 
@@ -326,6 +330,8 @@ class IfsCloudSimulator(IfsStore):
             return self._describe(call, match["rest"])
         segments = list(odata.split_path(match["rest"]))
         (set_name, key_text), deeper = segments[0], segments[1:]
+        if (filed := self._file_call(call, segments)) is not None:
+            return filed
         if set_name not in sets:
             raise ODataError(404, "ODP_RESOURCE_NOTFOUND", f"Cannot find {set_name} in {service}.")
         entity = schema.entities[sets[set_name]]
@@ -346,7 +352,7 @@ class IfsCloudSimulator(IfsStore):
             raise ODataError(405, "ODP_METHOD_NOT_ALLOWED", "Method not allowed.", headers={"Allow": "GET"})
         if service in call.options["read_only_projections"]:
             raise ODataError(403, "ODP_ACCESS_DENIED", f"The user may not change anything in {service}.")
-        body = _json_object(request) if request.method in ("POST", "PATCH") else {}
+        body = odata.json_object(request) if request.method in ("POST", "PATCH") else {}
         if key is not None and len(deeper) == 1 and deeper[0][0] == "CustomerOrderChargeArray":
             order = self._get(call, entity, key)
             child_set, child, pins = _child(call, entity, deeper[0][0], order)
@@ -634,20 +640,7 @@ def _fault(told: str) -> tuple[str, str]:
 
 def _database_error(call: _Call, ora: str, text: str) -> ODataError:
     """Sheet 6: the human text is in the details, prefixed by its ORA code."""
-    status: int = call.options["database_error_status"]
-    return ODataError(status, "DATABASE_ERROR", "Database Error occurred.", [(ora, f"ORA-{ora}: {text}")])
-
-
-def _json_object(request: SimRequest) -> dict[str, Any]:
-    """Sheet 5.1: a JSON object with its content type, else ODP_DESERIALIZATION_ERROR."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        body = request.json() if kind == "application/json" else None
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise ODataError(400, "ODP_DESERIALIZATION_ERROR", "The request body could not be read as JSON.")
-    return body
+    return odata.database_error(call.options["database_error_status"], ora, text)
 
 
 def _resume(query: dict[str, str]) -> dict[str, str]:

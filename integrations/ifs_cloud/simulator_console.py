@@ -145,6 +145,7 @@ CONSOLE = SimulatorConsole(
     faults=(
         FaultChoice("401_once", "The token is refused once (401)", {"fault": "401_once"}),
         FaultChoice("412_once", "Another user saves the record while we write (412)", {"fault": "412_once"}),
+        FaultChoice("423_media", "A virus scan holds the file that is uploaded (423)", {"fault": "423_media"}),
         FaultChoice("412_ours", "Another user enters a tracking number while we write", {"fault": "412_ours"}),
     ),
     places=(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from integrations.base.simulator import SimRequest
 from integrations.ifs_cloud.simulator_schema import BOOLEAN, DATE, DECIMAL, ENUMS, INSTANT, STRING, Column, Entity, plain_number
 
 Row = dict[str, Any]
@@ -59,6 +60,23 @@ def malformed(detail: str) -> ODataError:
 def not_implemented(what: str) -> ODataError:
     """501 for what IFS documents as unsupported (sheet 4.3) or this simulator does not serve."""
     return ODataError(501, "ODP_NOT_IMPLEMENTED", f"Not implemented: {what}.")
+
+
+def database_error(status: int, ora: str, text: str) -> ODataError:
+    """Sheet 6: the human text is in the details, prefixed by its ORA code."""
+    return ODataError(status, "DATABASE_ERROR", "Database Error occurred.", [(ora, f"ORA-{ora}: {text}")])
+
+
+def json_object(request: SimRequest) -> dict[str, Any]:
+    """Sheet 5.1: a JSON object with its content type, else ODP_DESERIALIZATION_ERROR."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        body = request.json() if kind == "application/json" else None
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ODataError(400, "ODP_DESERIALIZATION_ERROR", "The request body could not be read as JSON.")
+    return body
 
 
 def undefined(name: str, type_name: str) -> ODataError:

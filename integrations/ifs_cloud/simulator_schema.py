@@ -368,6 +368,31 @@ _HISTORY = Entity(
     touch="Note",
 )
 
+# Files and what they hang on (sheet 7); written by actions only, see `simulator_files`.
+_DOC_ISSUE = Entity(
+    name="DocIssue",
+    keys=("DocClass", "DocNo", "DocSheet", "DocRev"),
+    columns=_columns(_texts("DocClass:12! DocNo:120! DocSheet:10! DocRev:6! Title:250!")),
+    writable=False,
+    touch="Title",
+)
+
+_DOC_REFERENCE = Entity(
+    name="DocReferenceObject",
+    keys=("DocClass", "DocNo", "DocSheet", "DocRev", "LuName", "KeyRef"),
+    columns=_columns(_texts("DocClass:12! DocNo:120! DocSheet:10! DocRev:6! LuName:30! KeyRef:600!")),
+    writable=False,
+    touch="KeyRef",
+)
+
+_MEDIA_ITEM = Entity(
+    name="MediaItem",
+    keys=("ItemId",),
+    columns=_columns(_many(DECIMAL, "ItemId!"), _texts("Name:250 Description:2000 LuName:30! KeyRef:600! MediaObject:200!")),
+    writable=False,
+    touch="Description",
+)
+
 _PROJECTION = Entity(
     name="Projection",
     keys=("Name",),
@@ -387,6 +412,9 @@ _ENTITIES = (
     _PRE_ACCOUNTING,
     _VOUCHER_ROW,
     _HISTORY,
+    _DOC_ISSUE,
+    _DOC_REFERENCE,
+    _MEDIA_ITEM,
     _PROJECTION,
 )
 
@@ -395,6 +423,7 @@ READ_ONLY_PROJECTIONS = frozenset({"CustomerOrdersHandling"})
 
 _PROJECTIONS: dict[str, dict[str, str]] = {
     "AllProjections": {"Projections": "Projection"},
+    "CreateAndImportDocument": {},
     "CustomerHandling": {"Reference_CustomerInfoAddressPublic": "CustomerInfoAddressPublic"},
     "CustomerOrderHandling": {
         "CustomerOrderSet": "CustomerOrder",
@@ -403,8 +432,10 @@ _PROJECTIONS: dict[str, dict[str, str]] = {
         "Reference_CompanySite": "CompanySite",
     },
     "CustomerOrdersHandling": {"CustomerOrderSet": "CustomerOrder"},
+    "DocReferenceObjectAttachmentHandling": {"DocIssueSet": "DocIssue", "DocReferenceObjectSet": "DocReferenceObject"},
     "HandlingUnitsHandling": {"HandlingUnits": "HandlingUnit"},
     "HistoryLogHandling": {"HistoryLogOverviewSet": "HistoryLog"},
+    "MediaLibraryAttachmentHandling": {"MediaItemSet": "MediaItem"},
     "PreAccountingHandling": {"PreAccountingSet": "PreAccounting"},
     "ShipmentHandling": {
         "ShipmentSet": "Shipment",

@@ -33,6 +33,9 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "denied_projections": [],
     "read_only_projections": [],
     "charge_types": {"FREIGHT": "6400", "FRTOUT": "6410"},  # sales charge types, with the account that posting control gives
+    "doc_classes": {"LABEL": ["pdf"]},  # document classes, with the file types each allows (sheet 7.1)
+    "media_aware": ["Shipment"],  # logical units that are open for the media library (sheet 7.2)
+    "media_types": "bmp,gif,jpeg,jpg,png",
     "active_entity_services": ["CustomerOrderEntity", "CustomerOrderLineEntity", "ShipmentEntity", "ShipmentLineEntity"],
     "allowed_companies": ["10"],
     "allowed_sites": ["S1", "S2"],

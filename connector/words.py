@@ -25,6 +25,8 @@ ATTENTION = {
     "bought_twice": "Two labels exist for this document. Void one of them.",
     "charged_twice": "An order bears this freight cost twice. The shipment's page tells the charge that counts; remove "
     "the other one in the ERP.",
+    "attached_twice": "The label hangs in the ERP twice. The shipment's page tells the place that counts; remove the other one "
+    "in the ERP.",
     "freight_left": "The label is voided, but its freight cost could not be taken back from the order. The shipment's page "
     "tells which charge; correct it in the ERP.",
     "cost_left": "The freight cost was corrected, but a charge in the ERP could not be changed: it is invoiced, gone, or "
@@ -35,6 +37,9 @@ ACTS = {
     "intent": "Request prepared",
     "bought": "Label bought",
     "charged": "Freight cost written to the order",
+    "place_made": "Place for the label made in the ERP",
+    "attached_twice": "Two places exist for one label",
+    "label_left_in_erp": "Voided; its label file stays in the ERP",
     "charge_taken_back": "Freight cost taken back",
     "charge_left": "Freight cost could not be taken back",
     "cost_changed": "Freight cost corrected",

@@ -33,7 +33,7 @@ from connector.admin.costs import CostPages, cost_context
 from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
 from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
-from connector.services import deadlines, exports, history, lists, proofs, shipments
+from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
 from integrations.base.tracking import FINAL
@@ -322,6 +322,7 @@ class ShipmentAdmin(CostPages, TenantAdmin):
                 "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),
                 "proof_missing": obj.packages.filter(status="delivered", voided=False, proof=None).exists(),
                 "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
+                "attached": attachments.of(obj),
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,

@@ -60,7 +60,8 @@ def progress(transfer: Transfer, steps: Sequence[Step], sends: Sequence[EffectSe
             continue
         if stage.effect and send is not None and send.outcome == EffectSend.Outcome.DONE:
             told = send.result or {}
-            number = told.get("master_tracking_number") or f"charge {told.get('number', '')} of {told.get('order', '')}"
+            number = told.get("master_tracking_number") or told.get("named")
+            number = number or f"charge {told.get('number', '')} of {told.get('order', '')}"
             marks.append(Mark(stage, "done", f"{number}, our request {send.reference}", send.outcome_at))
         elif step is None:
             after = stage.effect or any(m.stage.effect and m.state == "done" for m in marks)

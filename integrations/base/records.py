@@ -397,6 +397,41 @@ class PostedCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where a file hangs in the ERP: the record's kind and key as the ERP writes them. `takes`: file suffixes; empty: none.
+
+    `closed` says why the ERP takes no file there, in words for people; empty where it does.
+    """
+
+    unit: str
+    key: str
+    takes: tuple[str, ...] = ()
+    closed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """One file that is to hang on a record of the ERP. `place` is "document" or "media"; `suffix` without the dot."""
+
+    document_key: str
+    place: str
+    title: str
+    suffix: str
+    anchor: Anchor
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """The file's place in the ERP, made once. `key` is the ERP's own key of it, `named` that key for people."""
+
+    place: str
+    key: str
+    named: str
+    anchor: Anchor
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PingLayer:
     """One layer of a ping: "token", "gateway", "company 10", "shipments: read" ... in the order tried."""
 

@@ -164,7 +164,8 @@ class Redactor:
                 text = content.decode("utf-8")
             except UnicodeDecodeError:
                 text = "" if _is_binary(content_type) else content.decode("latin-1")
-            if not text or "\x00" in text:
+            # A label may be plain text (printer commands, small PDFs): what is sent as a file is never kept as text.
+            if not text or "\x00" in text or content_type.lower().startswith("application/octet-stream"):
                 return f"[{len(content)} bytes {content_type or 'of unknown type'}, sha256 {hashlib.sha256(content).hexdigest()}]"
         else:
             text = content

@@ -13,9 +13,12 @@ from decimal import Decimal
 from typing import Protocol
 
 from integrations.base.records import (
+    Anchor,
+    AttachedFile,
     BoughtShipment,
     Document,
     DocumentHead,
+    FilePart,
     FreightBasis,
     FreightPart,
     Goods,
@@ -141,6 +144,37 @@ class Erp(Pingable, Protocol):
 
         "gone" (no such charge), "invoiced" (it may not be changed any more), "changed" (somebody else set the cost).
         """
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether this connection lets labels be attached."""
+
+    def document_anchors(self, keys: Sequence[str]) -> dict[str, Anchor | Problem]:
+        """Where documents' files hang, for its document management. One key, one answer."""
+
+    def media_anchors(self, keys: Sequence[str]) -> dict[str, Anchor | Problem]:
+        """Where documents' files hang, for its media library."""
+
+    def describe_file(self, part: FilePart, reference: str) -> dict[str, object]:
+        """The exact body that makes the file's place, with our reference in its title."""
+
+    def create_file(self, body: dict[str, object], part: FilePart, ticket: SendTicket) -> AttachedFile:
+        """Make the file's place once. A proven refusal is Rejected or RateLimited; doubt OutcomeUnknown."""
+
+    def parse_file(self, answer: str, part: FilePart, *, status: int | None) -> AttachedFile:
+        """Read a stored raw answer again. Raises as `create_file`."""
+
+    def find_file(self, part: FilePart, reference: str) -> LookUp:
+        """Places under whose title our reference stands; their keys stand as tracking numbers."""
+
+    def file_of(self, key: str, part: FilePart) -> AttachedFile:
+        """The place of that key, as the ERP writes it or as a person types it."""
+
+    def upload_file(self, made: AttachedFile, name: str, data: bytes) -> WriteResult:
+        """Put the file into its place; doing it again replaces it by itself."""
+
+    def connect_file(self, made: AttachedFile) -> WriteResult:
+        """Hang the place on its record, unless it hangs there already."""
 
 
 class Carrier(Pingable, Protocol):

@@ -1,6 +1,7 @@
 """Ship: a ready ERP document becomes a carrier's label, and its number stands in the ERP.
 
-ship    read (→ read goods, abroad) → map → last look → buy label → write tracking (→ freight cost, see `freight`)
+ship    read (→ read goods, abroad) → map → last look → buy label → write tracking (→ label in the ERP, see `attach`)
+        (→ freight cost, see `freight`)
 void    cancel at carrier → clear tracking (or buy again) (→ take back freight cost)
 """
 
@@ -21,7 +22,7 @@ from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.records import BoughtPackage, BoughtShipment, Document, Goods, LookUp, Pending, ShipmentRequest, WriteBack
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
-from integrations.flows import freight, mapping
+from integrations.flows import attach, freight, mapping
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -47,6 +48,8 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
     write_back(run, erp, label)
+    if attach.wanted(run):
+        attach.attach_labels(run, erp, _live(run).first())
     if freight.wanted(run):
         freight.write_cost(run, erp, _live(run).first())
 
@@ -69,8 +72,8 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
     )
     if result is not None:
         run.document_version = result.version
-    if freight.wanted(run):
-        # Now, and not at the end: the parcel is followed also while its freight cost waits for a person.
+    if freight.wanted(run) or attach.wanted(run):
+        # Now, and not at the end: the parcel is followed also while its label or freight cost waits for a person.
         run.commit(also=[lambda: _written(run, again=False)])
     else:
         run.finishers.append(lambda: _written(run))
@@ -92,6 +95,7 @@ def void(run: Run, erp: Erp, carrier: Carrier) -> None:
         cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, ours, key=str(shipment.pk))
         if cleared is not None:
             run.document_version = cleared.version
+    attach.tell_left(run, shipment)
     freight.take_back(run, erp, shipment)
 
 

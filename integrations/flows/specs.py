@@ -8,14 +8,18 @@ from typing import Any
 from connector.services import cursors
 from connector.services.engine.polling import PollSpec
 from connector.services.engine.work import FlowSpec
-from integrations.flows import costs, freight, ship, track
+from integrations.flows import attach, costs, freight, ship, track
 
 FLOWS: dict[str, FlowSpec] = {
     "ship": FlowSpec(
         "ship",
         ship.ship,
         prefetch=lambda erp: erp.read_documents,
-        operations={ship.BuyLabel.kind: ship.BuyLabel, freight.PostCharge.kind: freight.post_charge},
+        operations={
+            ship.BuyLabel.kind: ship.BuyLabel,
+            attach.AttachFile.kind: attach.attach_file,
+            freight.PostCharge.kind: freight.post_charge,
+        },
     ),
     "void": FlowSpec("void", ship.void),
     "track": FlowSpec("track", track.track),

@@ -83,6 +83,20 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("last look", "Last look before buying", "guard"),
         Stage("buy label", "Buy the label", "once", "target", (1, 1), effect="label"),
         Stage("write tracking", "Write the number into the ERP", "write", "source", (1, 3)),
+        Stage("find place for label", "Find the label's place in the ERP", "read", "source", (1, 3), option="attach_label"),
+        Stage("look before attaching", "Last look before attaching", "guard", option="attach_label"),
+        # For each package: the place is made, the bytes go there, it is connected.
+        Stage(
+            "make place for label",
+            "Make a place for the label in the ERP",
+            "once",
+            "source",
+            (1, 1),
+            effect="attachment",
+            option="attach_label",
+        ),
+        Stage("upload label", "Upload the label", "write", "source", (2, 2), option="attach_label"),
+        Stage("connect label", "Connect the label with its record", "write", "source", (0, 2), option="attach_label"),
         Stage("read orders", "Read the orders for the freight cost", "read", "source", (0, 4), option="freight_charge"),
         Stage("look at orders", "Last look at the orders", "guard", option="freight_charge"),
         # For each order: a look whether it is there, and the charge. Nothing where the cost is not known.
@@ -108,7 +122,12 @@ STAGES: dict[str, tuple[Stage, ...]] = {
 
 def stages_of(flow: str, options: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages of a flow with these options of the integration: those of options that are off do not exist."""
-    return tuple(stage for stage in STAGES.get(flow, ()) if not stage.option or options.get(stage.option))
+    return tuple(stage for stage in STAGES.get(flow, ()) if not stage.option or is_on(options.get(stage.option)))
+
+
+def is_on(value: Any) -> bool:
+    """Whether an option's value lets its stages exist: a choice may have "none" for that."""
+    return bool(value) and value != "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +325,15 @@ SHIP_OPTIONS = (
         4,
         "Delivered and not in the ERP for longer is a missed deadline. 0: never.",
         minimum=0,
+    ),
+    Option(
+        "attach_label",
+        "Attach the label in the ERP",
+        "choice",
+        "none",
+        "After the tracking number, each package's label is hung on the ERP's record: as a document of its document "
+        "management, or in its media library.",
+        choices=("none", "document", "media"),
     ),
     Option(
         "freight_charge",

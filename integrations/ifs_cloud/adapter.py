@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -31,7 +30,10 @@ from integrations.base.records import (
 )
 from integrations.base.roles import ListQuery, SendTicket
 from integrations.ifs_cloud import mapping, uses, writing
-from integrations.ifs_cloud.client import PERMISSION_REMEDY, IfsClient, Record, Row, posted
+from integrations.ifs_cloud.attaching import Attaching
+from integrations.ifs_cloud.client import PERMISSION_REMEDY, Record, Row, posted
+from integrations.ifs_cloud.containing import only_this_record as _only_this_record
+from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import Metadata, Value, all_of, any_of, compare
 from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target, profile_of
 
@@ -41,7 +43,7 @@ GROUP = 20
 Item = TypeVar("Item")
 
 
-class IfsCloud:
+class IfsCloud(Attaching):
     """The `Erp` role over one IFS tenant, for documents of kind "shipment" (source key "shipment:19").
 
     `unreadable` holds one line for every row that the last `list_documents` had to leave out.
@@ -50,9 +52,10 @@ class IfsCloud:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.profile: Profile = profile_of(context.settings)
-        self.client = IfsClient(context, self.profile)
+        self.client = FileClient(context, self.profile)
         self.unreadable: list[str] = []
         self._history: dict[dt.date, list[int]] = {}
+        self._media_types = {}
         self._poll = self.profile.shipment.poll
         self._company_of = mapping.site_map(context.companies)
 
@@ -572,27 +575,6 @@ def _checked(name: str, check: Callable[[], PingLayer]) -> PingLayer:
     except IntegrationError as error:
         remedy = error.remedy or (PERMISSION_REMEDY if error.code == "forbidden" else "Try again in a few minutes.")
         return PingLayer(name, "failed", error.message, remedy)
-
-
-@contextmanager
-def _only_this_record() -> Iterator[None]:
-    """Around all that concerns charges: what is wrong with their names or rights stops the charge, not the shipping."""
-    try:
-        yield
-    except ConfigurationError as error:
-        if error.code not in _CHARGE_ONLY:
-            raise
-        told = error.as_dict()
-        told.pop("class")
-        raise Rejected(str(told.pop("message")), **told) from error  # type: ignore[arg-type]
-
-
-_CHARGE_ONLY = frozenset(
-    {
-        *("forbidden", "unknown_projection", "unknown_set", "unknown_path", "not_offered"),
-        *("unknown_property", "query_refused", "etag_missing", "too_many_pages"),
-    }
-)
 
 
 def _no_companies() -> PingLayer:

@@ -267,11 +267,12 @@ class IfsClient:
         *,
         headers: dict[str, str],
         json: Row | None = None,
+        data: bytes | None = None,
         total_s: float | None = None,
     ) -> Answer:
         """Send, repeat at once while IFS says that its own cache was stale, and raise what is no success."""
         for again in range(SAME_AGAIN + 1):
-            answer = self._http.request(method, url, operation=operation, headers=headers, json=json, total_s=total_s)
+            answer = self._http.request(method, url, operation=operation, headers=headers, json=json, data=data, total_s=total_s)
             if 200 <= answer.status < 300:
                 return answer
             if again == SAME_AGAIN or take_apart(answer).code != "MI_MODIFIED_ERROR":

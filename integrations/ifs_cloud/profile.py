@@ -245,7 +245,25 @@ DEFAULTS: dict[str, Any] = {
             "part_prefix": "Codeno",
         },
     },
-    "labels": {"storage": "document", "doc_class": "LABEL"},
+    "labels": {
+        "storage": "document",
+        "doc_class": "LABEL",
+        "file_types": ["pdf"],
+        "service": "CreateAndImportDocument",
+        "create_action": "CreateDocument",
+        "url_action": "GetDocumentUrl",
+        "connect_action": "ConnectObject",
+        "search": {"service": "DocReferenceObjectAttachmentHandling", "set": "DocIssueSet", "title_field": "Title"},
+        "connected": {"service": "DocReferenceObjectAttachmentHandling", "set": "DocReferenceObjectSet"},
+        "media": {
+            "service": "MediaLibraryAttachmentHandling",
+            "set": "MediaItemSet",
+            "create_action": "CreateAndConnectMedia",
+            "key_field": "ItemId",
+            "title_field": "Name",
+            "object_field": "MediaObject",
+        },
+    },
     "fulfillment": {"mode": "shipment_update"},
 }
 
@@ -292,6 +310,8 @@ _REQUIRED_FIELDS = frozenset(
         "customer_order_charge.cost_field",
         "customer_order_charge.number_field",
         "accounting.pre_posting.key_field",
+        "labels.media.key_field",
+        "labels.media.object_field",
     }
 )
 _ELSEWHERE = {
@@ -530,6 +550,26 @@ class ChargeProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class FileProfile:
+    """Labels as documents or media items (sheet 7). A title field of None: places cannot be looked up by our reference."""
+
+    enabled: bool
+    doc_class: str
+    file_types: tuple[str, ...]
+    create: Target
+    url: Target
+    connect: Target
+    documents: Target
+    title_field: str | None
+    connected: Target
+    create_media: Target
+    media: Target
+    media_key: str
+    media_title: str | None
+    media_object: str
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """Everything of `settings` that the shipment flow uses. `read_timeout_s` bounds a whole read; None: as all calls."""
 
@@ -561,6 +601,7 @@ class Profile:
     site_company_field: str
     site_field: str
     charge: ChargeProfile
+    files: FileProfile
 
 
 def merged(over: Mapping[str, Any], under: Mapping[str, Any] = DEFAULTS) -> dict[str, Any]:
@@ -626,6 +667,30 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
         site_company_field=sites["company_field"],
         site_field=sites["site_field"],
         charge=_charge(whole),
+        files=_files(whole["labels"]),
+    )
+
+
+def _files(labels: Mapping[str, Any]) -> FileProfile:
+    def act(block: Mapping[str, Any], action: str, path: str) -> Target:
+        return _target({**block, "set": block[action]}, path)
+
+    media = labels["media"]
+    return FileProfile(
+        enabled=labels["storage"] != "none",
+        doc_class=labels["doc_class"],
+        file_types=tuple(suffix.lower().lstrip(".") for suffix in labels["file_types"]),
+        create=act(labels, "create_action", "labels"),
+        url=act(labels, "url_action", "labels"),
+        connect=act(labels, "connect_action", "labels"),
+        documents=_target(labels["search"], "labels.search"),
+        title_field=labels["search"]["title_field"],
+        connected=_target(labels["connected"], "labels.connected"),
+        create_media=act(media, "create_action", "labels.media"),
+        media=_target(media, "labels.media"),
+        media_key=media["key_field"],
+        media_title=media["title_field"],
+        media_object=media["object_field"],
     )
 
 

@@ -1,0 +1,217 @@
+"""The label in the ERP: each package's label hangs on the ERP's record as a document, or in its media library.
+
+ship    … write tracking → find place for label → look before attaching
+        → for each package: make place for label (once) → upload label → connect label
+
+Off unless the option `attach_label` says where. A place is made once and carries our reference in its title: killed or
+cut off between any two of these, the next run finds it again and goes on. What fails here leaves label and tracking
+number as they are, and is replayed alone. A voided label stays where it hangs; the history says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from connector.models import Connection, EffectSend, Package, Shipment, SourceRecord, Transfer
+from connector.services import attachments
+from connector.services.engine.effects import Adoption, Stored
+from connector.services.engine.run import Run
+from connector.services.shipments import MEDIA_SUFFIX
+from integrations import registry
+from integrations.base.errors import Rejected
+from integrations.base.records import Anchor, AttachedFile, FilePart, LookUp, Pending
+from integrations.base.roles import Erp, SendTicket
+from integrations.flows.table import is_on
+
+FIND = "find place for label"
+LOOK = "look before attaching"
+MAKE = "make place for label"
+UPLOAD = "upload label"
+CONNECT = "connect label"
+DOCUMENT = "document"
+_ONCE: Any = "once"
+
+
+def wanted(run: Run) -> bool:
+    """Whether the integration attaches labels."""
+    return is_on(run.options.get("attach_label"))
+
+
+def attach_labels(run: Run, erp: Erp, shipment: Shipment | None) -> None:
+    """Hang each package's label on the record. Every line may run again: no place is ever made twice."""
+    packages = attachments.packages_of(shipment) if shipment is not None else []
+    labelled = [package for package in packages if hasattr(package, "label")]
+    reason = _why_not(erp, shipment, labelled)
+    if reason:
+        run.skip_step(MAKE, _ONCE, reason)
+        return
+    made = {p.pk: run.settled(MAKE, AttachFile(run, erp), key=key_of(p)) for p in labelled}
+    anchor: Anchor | None = None
+    # Found again after a restore, a place does not say on what it hangs.
+    if any(stands is None or not stands.anchor.key for stands in made.values()):
+        place = run.options["attach_label"]
+        anchor = run.read(FIND, erp.document_anchors if place == DOCUMENT else erp.media_anchors, after=True)
+        run.guard(_still_bought, shipment, name=LOOK)
+    for package in labelled:
+        stands = made[package.pk] or (_make(run, erp, package, anchor) if anchor is not None else None)
+        if stands is not None and not stands.anchor.key and anchor is not None:
+            stands = replace(stands, anchor=anchor)
+        if stands is not None:
+            _fill(run, erp, package, stands)
+
+
+def tell_left(run: Run, shipment: Shipment) -> None:
+    """A voided label's file stays in the ERP, where others may have worked with it: the history says which."""
+    left = attachments.of(shipment)
+    if left:
+        run.note("label_left_in_erp", places=[row.named for row in left])
+
+
+def key_of(package: Package) -> str:
+    """What tells a package's label from others of its document, also after a restore: its own number."""
+    return package.tracking_number[:60]
+
+
+# -- steps ---------------------------------------------------------------------------------------------
+
+
+def _why_not(erp: Erp, shipment: Shipment | None, labelled: list[Package]) -> str:
+    """Why there is nothing to attach, or ""."""
+    if shipment is None:
+        return "the label is not stored as a shipment of ours"
+    if not erp.takes_labels:
+        return "switched off in the settings of the ERP connection"
+    if not labelled:
+        return "there is no label file"
+    return ""
+
+
+def _still_bought(run: Run, shipment: Shipment) -> None:
+    """It has not been voided meanwhile. Raises Rejected."""
+    if not Shipment.objects.filter(pk=shipment.pk, state=Shipment.State.ACTIVE).exists():
+        raise Rejected("The label is being voided; it is not attached any more.", code="label_voided")
+
+
+def _make(run: Run, erp: Erp, package: Package, anchor: Anchor) -> AttachedFile | None:
+    """The label's place, made now; None (and the reason in the history) where the ERP takes no such file."""
+    suffix = MEDIA_SUFFIX.get(package.label.media_type, "")
+    reason = anchor.closed
+    if not reason and (not package.label.readable or not suffix):
+        reason = "the label file is not readable"
+    if not reason and suffix not in anchor.takes:
+        reason = f"the label is {suffix.upper()}; the ERP takes {', '.join(anchor.takes) or 'no files'} there"
+    if reason:
+        run.skip_step(MAKE, _ONCE, reason, key=key_of(package))
+        return None
+    carrier = registry.get(run.job.target.vendor).label
+    title = f"{carrier} label {package.tracking_number}"
+    part = FilePart(run.source_key, run.options["attach_label"], title, suffix, anchor)
+    return run.once(MAKE, AttachFile(run, erp, part), part, key=key_of(package))
+
+
+def _fill(run: Run, erp: Erp, package: Package, made: AttachedFile) -> None:
+    suffix = MEDIA_SUFFIX.get(package.label.media_type, "bin")
+    name = f"label-{package.tracking_number}.{suffix}"
+    run.write(UPLOAD, erp.upload_file, made, name, attachments.bytes_of(package), key=key_of(package))
+    if made.place == DOCUMENT:
+        run.write(CONNECT, erp.connect_file, made, key=key_of(package))
+
+
+class AttachFile:
+    """The place of one label in the ERP, as the engine's `Operation`."""
+
+    kind = attachments.KIND
+    act = "place_made"
+    buys = False
+    attention = "attached_twice"
+    payload_type = FilePart
+    result_type = AttachedFile
+
+    def __init__(self, run: Run, erp: Erp, part: FilePart | None = None) -> None:
+        self.run = run
+        self.adapter = erp
+        self.connection: Connection = run.job.source
+        self._own = part
+
+    def prepare(self) -> None:
+        """A token, before the intent."""
+        self.adapter.prepare()
+
+    def describe(self, payload: FilePart, reference: str) -> dict[str, object]:
+        """The exact body."""
+        return self.adapter.describe_file(payload, reference)
+
+    def send(self, body: dict[str, object], payload: FilePart, ticket: SendTicket) -> AttachedFile | Pending:
+        """Make it."""
+        return self.adapter.create_file(body, payload, ticket)
+
+    def parse(self, answer: str, status: int | None, payload: FilePart) -> AttachedFile | Pending:
+        """Read a committed answer again."""
+        return self.adapter.parse_file(answer, payload, status=status)
+
+    def ask(self, ticket: str, payload: FilePart) -> AttachedFile | Pending:
+        """A place is never pending."""
+        raise RuntimeError("a place for a label was taken for pending: the ERP answers at once")
+
+    def find(self, reference: str, payload: FilePart | None, *, wide: bool = False) -> LookUp:
+        """What carries our reference in its title."""
+        return self.adapter.find_file(payload or self._own or self._guess(), reference)
+
+    def _guess(self) -> FilePart:
+        """After a restore nothing is known of what was sent, but where such things are sent."""
+        return FilePart(self.run.source_key, self.run.options.get("attach_label") or DOCUMENT, "", "", Anchor("", ""))
+
+    def adopt(
+        self, found: LookUp, payload: FilePart | None, record: SourceRecord, send: EffectSend | None
+    ) -> Adoption[AttachedFile]:
+        """The one place under our reference."""
+        if found.ambiguous:
+            return Adoption(refusal=found.text)
+        if not found.matches:
+            return Adoption()
+        if len(found.matches) > 1:
+            keys = ", ".join(match.master_tracking_number for match in found.matches)
+            return Adoption(refusal=f"{len(found.matches)} of them stand in the ERP: {keys}.")
+        return Adoption(self.by_hand(found.matches[0].master_tracking_number, payload))
+
+    def digest(self, payload: FilePart) -> str:
+        """Nothing is bought with it."""
+        return ""
+
+    def by_hand(self, number: str, payload: FilePart | None) -> AttachedFile:
+        """As a person states it, or a look-up tells it: the ERP's key."""
+        return replace(self.adapter.file_of(number, payload or self._own or self._guess()), adopted=True)
+
+    def remember(self, result: AttachedFile) -> AttachedFile:
+        """All of it."""
+        return result
+
+    def store(
+        self,
+        transfer: Transfer,
+        record: SourceRecord,
+        send: EffectSend,
+        payload: FilePart | None,
+        result: AttachedFile,
+        *,
+        clash: bool,
+    ) -> Stored:
+        """Nothing beside the send itself, which holds the result."""
+        return Stored({"place": result.named, "found_there": result.adopted})
+
+    def complete(self, send: EffectSend, result: AttachedFile) -> None:
+        """Nothing was lacking."""
+
+    def same(self, stored: Any, result: AttachedFile) -> bool:
+        """Whether both are the same place."""
+        return isinstance(stored, Mapping) and stored.get("key") == result.key
+
+
+def attach_file(run: Run, carrier: Any) -> AttachFile:
+    """The operation for look-ups outside the flow; files lie at the ERP, not at the carrier."""
+    return AttachFile(run, run.job.adapter(run.job.source))
+
+
+__all__ = ["AttachFile", "attach_file", "attach_labels", "key_of", "tell_left", "wanted"]

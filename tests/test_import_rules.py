@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "connector.triggers": (MODELS,),
     MODELS: (MODELS, REGISTRY, BASE),
     # Process identity (who holds a lease) is the worker's, and services stamp it.
-    SERVICES: (SERVICES, MODELS, REGISTRY, BASE, TABLE, "connector.workers"),
+    SERVICES: (SERVICES, MODELS, REGISTRY, BASE, TABLE, "connector.workers", "connector.words"),
     "connector.workers": (SERVICES,),
     "connector.checks": (SERVICES, MODELS, REGISTRY, BASE),
     "connector.middleware": (SERVICES, MODELS),

@@ -29,6 +29,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q
 from django.urls import reverse
 
+from connector import words
 from connector.models import (
     Alert,
     AlertChannel,
@@ -215,7 +216,7 @@ def _pauses(since: dt.datetime) -> Iterable[_Found]:
             Cause.PAUSED,
             pause.code,
             f"{about}:{pause.scope_name}" if pause.scope_name else about,
-            f"{owner}{part} ({pause.code})",
+            f"{owner}{part}: {words.words(pause.code).lower()}",
             pause.remedy,
             reverse(f"admin:connector_{page}_change", args=[pause.integration_id or pause.connection_id]),
         )
@@ -235,7 +236,8 @@ def _transfers(since: dt.datetime) -> Iterable[_Found]:
             mark = sends.get(transfer.record_id, 0) if cause == Cause.IN_DOUBT else transfer.epoch
             link += f"&state__exact={transfer.state}"
         else:
-            cause, kind, detail = Cause.LOOK, transfer.attention or "", "Its page says what was found and what to do."
+            kind = transfer.attention or ""
+            cause, detail = Cause.LOOK, words.ATTENTION.get(kind, "Its page says what was found and what to do.")
             mark = 0
         yield _Found(
             f"{cause}:{transfer.pk}:{mark}" + (f":{kind}" if cause == Cause.LOOK else ""),
@@ -243,7 +245,7 @@ def _transfers(since: dt.datetime) -> Iterable[_Found]:
             cause,
             kind,
             f"integration:{transfer.integration_id}",
-            f"{transfer.integration}" + (f" ({kind})" if kind else ""),
+            f"{transfer.integration}" + (f": {words.words(kind).lower()}" if kind else ""),
             detail,
             link,
         )

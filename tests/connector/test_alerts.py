@@ -221,7 +221,7 @@ def test_finished_work_that_needs_a_look_is_told() -> None:
     Transfer.objects.filter(pk=house.transfers["done"].pk).update(attention="bought_twice", updated_at=clock.now())
     alerts.look(FLOWS)
     alert = Alert.objects.get()
-    assert alert.cause == "look" and "bought_twice" in alert.title
+    assert alert.cause == "look" and "bought twice" in alert.title
 
 
 def test_a_pause_is_told_even_if_it_ended_before_we_looked() -> None:
@@ -353,14 +353,14 @@ def test_the_first_at_once_the_rest_once_an_hour_with_a_count(receiver: Receiver
     Integration.objects.update(enabled=False)
     fail(house, 1)
     tell()
-    assert len(receiver.got) == 1 and "unmapped_service" in receiver.texts()[0]
+    assert len(receiver.got) == 1 and "unmapped service" in receiver.texts()[0]
     for number in range(2, 6):
         fail(house, number)
     tell()
     assert len(receiver.got) == 1, "the hour is not over"
     fail(house, 9, code="address_refused")
     tell()
-    assert len(receiver.got) == 2 and "address_refused" in receiver.texts()[1], "another group does not wait for it"
+    assert len(receiver.got) == 2 and "address refused" in receiver.texts()[1], "another group does not wait for it"
     clock.offset_s = 3700.0
     tell()
     assert len(receiver.got) == 3 and "4 new, 5 since" in receiver.texts()[2]
@@ -397,7 +397,7 @@ def test_quiet_hours_hold_back_all_but_what_is_urgent(receiver: Receiver) -> Non
     assert "Stands still" in text and "In doubt" in text and "unmapped_service" not in text
     clock.offset_s = 2.1 * 3600
     tell()
-    assert "unmapped_service" in receiver.texts()[1], "the rest follows when they end"
+    assert "unmapped service" in receiver.texts()[1], "the rest follows when they end"
 
 
 @pytest.mark.parametrize(
@@ -548,7 +548,7 @@ def test_mail_arrives_at_each_address(mailbox: Mailbox) -> None:
     assert sent.ok and sent.note == ""
     assert [to for to, _ in mailbox.mails] == [["a@example.com"], ["b@example.com"]]
     told = mailbox.mails[0][1]
-    assert told["Subject"].startswith("ml-connector: Failed: alpha: IFS to FedEx (unmapped_service)")
+    assert told["Subject"].startswith("ml-connector: Failed: alpha: IFS to FedEx: unmapped service")
     assert told["Auto-Submitted"] == "auto-generated" and "do this" in told.get_content()
     channel.refresh_from_db()
     assert channel.last_sent_at is not None

@@ -117,7 +117,7 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
         return simulator_console.fault_on(obj, fault, place, times, actor=actor_of(request))
 
     def do_simulator_behave(self, request: HttpRequest, obj: Connection) -> str:
-        return simulator_console.faults_off(obj, actor=actor_of(request))
+        return simulator_console.faults_off(obj, request.POST.get("fault", ""), actor=actor_of(request))
 
     def after_act(self, request: HttpRequest, obj: Any) -> str:
         if "/do/simulator" in request.path:

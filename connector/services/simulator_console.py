@@ -72,6 +72,7 @@ class SimulatedCall:
 class ActiveFault:
     """A fault that is on. `left` None: until it is switched off."""
 
+    id: str
     label: str
     left: int | None
 
@@ -114,7 +115,8 @@ def look(connection: Connection) -> Look:
 
 
 def _fault(told: Mapping[str, Any]) -> ActiveFault:
-    return ActiveFault(told.get("label") or told["fault"], None if told["times"] is None else told["times"] - told["used"])
+    left = None if told["times"] is None else told["times"] - told["used"]
+    return ActiveFault(str(told["id"]), told.get("label") or told["fault"], left)
 
 
 def _shown(call: Mapping[str, Any]) -> SimulatedCall:
@@ -190,11 +192,16 @@ def fault_on(connection: Connection, key: str, place: str, times: str, *, actor:
     return f"Switched on: {label}."
 
 
-def faults_off(connection: Connection, *, actor: str) -> str:
-    """Have the simulator behave again. Raises NotPossible."""
+def faults_off(connection: Connection, fault: str = "", *, actor: str) -> str:
+    """Have the simulator behave again, or end one fault of it. Raises NotPossible."""
     console_of(connection)
-    _change(connection, "no_faults", "DELETE", "_sim/faults", None, actor)
-    return "Every fault of this simulator is switched off."
+    if not fault:
+        _change(connection, "no_faults", "DELETE", "_sim/faults", None, actor)
+        return "Every fault of this simulator is switched off."
+    if not fault.isalnum():
+        raise NotPossible("Choose one of the faults that are on.")
+    _change(connection, "fault_off", "DELETE", f"_sim/faults?id={fault}", None, actor)
+    return "This fault is switched off."
 
 
 def _http(connection: Connection) -> Http:

@@ -10,8 +10,8 @@ Control plane, for tests, the demo and a console (not part of any vendor's API),
     GET  /_sim/state              the whole state
     POST /_sim/reset              back to the seed
     POST /_sim/faults             {"fault": "lost_answer", "match": "POST /ship/v1/shipments", "times": 1, ...}
-    DELETE /_sim/faults           none
-    GET  /_sim/faults             which are on: [{"fault", "match", "times", "used", "label"}]; a "label" is yours to give
+    DELETE /_sim/faults           none any more; `?id=` ends one
+    GET  /_sim/faults             which are on: [{"id", "fault", "match", "times", "used", "label"}]; a "label" is yours to give
     GET  /_sim/calls?limit=500    [{"method", "path", "status", "at", "faults"}] and counts per "METHOD path-pattern"
     POST /_sim/<anything else>    the vendor's own (`control` method)
 """
@@ -27,6 +27,7 @@ import socket
 import struct
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -98,6 +99,7 @@ class Fault:
     args: dict[str, Any] = field(default_factory=dict)
     seen: int = 0
     used: int = 0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def hits(self, line: str) -> bool:
         if self.times is not None and self.used >= self.times:
@@ -177,10 +179,10 @@ class Simulator:
             self.faults.append(made)
         return made
 
-    def no_faults(self) -> None:
-        """Behave from now on."""
+    def no_faults(self, only: str = "") -> None:
+        """Behave from now on; `only` ends the fault of that id alone, if it is still there."""
         with self.lock:
-            self.faults.clear()
+            self.faults[:] = [fault for fault in self.faults if only and fault.id != only]
 
     def reset(self) -> None:
         """Back to the seed, no faults, no counted calls."""
@@ -282,13 +284,11 @@ class Simulator:
                     self.fault(**known, **told)
                     return SimResponse(200, {"ok": True})
                 case ("GET", "faults"):
-                    rows = [
-                        {"fault": f.fault, "match": f.match, "times": f.times, "used": f.used, "label": f.args.get("label", "")}
-                        for f in self.faults
-                    ]
+                    told_of = ("id", "fault", "match", "times", "used")
+                    rows = [{k: getattr(f, k) for k in told_of} | {"label": f.args.get("label", "")} for f in self.faults]
                     return SimResponse(200, rows)
                 case ("DELETE", "faults"):
-                    self.no_faults()
+                    self.no_faults(request.query.get("id", ""))
                     return SimResponse(200, {"ok": True})
                 case ("POST", "clock"):
                     self.clock_offset_s = float(request.json()["offset_s"])

@@ -101,11 +101,11 @@ class IfsCloudSimulator(FileDesk, IfsStore):
         self._spent: set[str] = set()
         super().__init__(state_file=state_file)
 
-    def no_faults(self) -> None:
-        """Behave from now on; also forgets waiting faults."""
+    def no_faults(self, only: str = "") -> None:
+        """Behave from now on; also forgets faults that were armed and wait for their moment."""
         with self.lock:
             self._waiting.clear()
-            super().no_faults()
+            super().no_faults(only)
 
     def reset(self) -> None:
         """Back to the seed; also forgets waiting faults."""

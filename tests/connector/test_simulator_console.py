@@ -120,6 +120,18 @@ def test_a_fault_is_switched_on_seen_and_switched_off(world: World, house: House
     assert "Choose what goes wrong" in do(house, house.target, "simulator-fault", fault="rm", place="buy", times="3")
 
 
+def test_one_fault_of_several_is_switched_off(world: World, house: House) -> None:
+    for name in ("lost_answer", "html"):
+        do(house, house.target, "simulator-fault", fault=name, place="buy", times="3")
+    kept, ended = world.fedex.faults
+    page = client_of(house.person("operator")).get(reverse("admin:connector_simulators")).content.decode()
+    assert f'form="behave-{house.target.pk}" name="fault" value="{ended.id}"' in page
+    assert "This fault is switched off." in do(house, house.target, "simulator-behave", fault=ended.id)
+    assert world.fedex.faults == [kept]
+    assert "Choose one of the faults" in do(house, house.target, "simulator-behave", fault="x&y=1")
+    assert world.fedex.faults == [kept], "nothing else ends, whatever is asked for"
+
+
 def test_every_fault_and_place_of_the_consoles_is_one_that_the_simulator_knows(world: World) -> None:
     own = {"fedex": world.fedex, "ifs_cloud": world.ifs}
     for slug, simulator in own.items():

@@ -366,7 +366,7 @@ def test_the_first_at_once_the_rest_once_an_hour_with_a_count(receiver: Receiver
     assert len(receiver.got) == 3 and "4 new, 5 since" in receiver.texts()[2]
     tell()
     assert len(receiver.got) == 3
-    assert Alert.objects.get(title__contains="unmapped_service").sent_at is not None
+    assert Alert.objects.get(title__contains="unmapped service").sent_at is not None
 
 
 def test_several_groups_at_once_are_one_message(receiver: Receiver) -> None:

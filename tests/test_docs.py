@@ -19,6 +19,7 @@ POSITIONAL = {
     ("codes.py", "_table"): 1,
     ("http.py", "_BadBody"): 0,
     ("outbound.py", "_refused"): 2,
+    ("rates.py", "_refused"): 1,
 }
 """(file, function) -> which argument is a code; "" is any file."""
 

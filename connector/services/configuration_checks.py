@@ -573,6 +573,8 @@ def _option(found: Findings, option: Option, value: Any, path: str) -> Any:
         "list": lambda: _list_option(found, option, value, path),
     }
     made = judge[option.kind]()
+    if option.pattern and made and not re.fullmatch(option.pattern, made):
+        found.add(path, f'must look like "{option.example}"')
     return made or None if option.kind == "text" else made
 
 

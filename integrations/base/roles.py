@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from integrations.base.rates import Quote
 from integrations.base.records import (
     Anchor,
     AttachedFile,
@@ -184,6 +185,16 @@ class Carrier(Pingable, Protocol):
 
     def prepare(self) -> None:
         """Do what can fail before money is at stake (get a token)."""
+
+    def describe_quote(self, request: ShipmentRequest) -> dict[str, object]:
+        """The exact body with which `quote` asks for one document's prices, for dry runs. Raises Rejected."""
+
+    @property
+    def quote_call(self) -> str:
+        """Method and URL of `quote`, for dry runs."""
+
+    def quote(self, requests: Sequence[ShipmentRequest]) -> dict[str, Quote | Problem]:
+        """What each would cost with every service, by document key. Costs nothing and may be repeated at any time."""
 
     def describe_request(self, request: ShipmentRequest, reference: str) -> dict[str, object]:
         """The exact body that `create_shipment` would send, for the frozen intent and for dry runs.

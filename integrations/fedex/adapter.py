@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from integrations.base.context import Context
 from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from integrations.base.http import Answer
+from integrations.base.rates import Quote
 from integrations.base.records import BoughtShipment, LabelFile, LookUp, Pending, PingLayer, Problem, ShipmentRequest, VoidResult
 from integrations.base.roles import LookUpQuery, SendTicket
 from integrations.base.tracking import ParcelNews, TrackQuery
-from integrations.fedex import answers, checks, codes, mapping, tracking
-from integrations.fedex.client import CREATE_PATH, FedexClient, problem
+from integrations.fedex import answers, checks, codes, mapping, rates, tracking
+from integrations.fedex.client import CREATE_PATH, QUOTE_PATH, FedexClient, problem
 
 LOOK_UP_DAYS = 30
 """Track takes no longer span (sheet 12)."""
@@ -45,6 +46,39 @@ class Fedex:
     def prepare(self) -> None:
         """Get a token while nothing is at stake. Raises ConfigurationError, RateLimited or Unavailable."""
         self._client.login()
+
+    # -- prices before buying --------------------------------------------------------------------------------
+
+    def describe_quote(self, request: ShipmentRequest) -> dict[str, object]:
+        """The exact body of a question for prices (sheet 10). Raises Rejected for what FedEx is bound to refuse."""
+        return rates.build_quote(request, self.account)
+
+    @property
+    def quote_call(self) -> str:
+        """Method and URL of a quote (sheet 10)."""
+        return f"POST {self._context.urls['base'].rstrip('/')}{QUOTE_PATH}"
+
+    def quote(self, requests: Sequence[ShipmentRequest]) -> dict[str, Quote | Problem]:
+        """Prices of parcels by document, one call each: FedEx takes no more (sheet 10). Buys and reserves nothing.
+
+        Raises ConfigurationError, RateLimited or Unavailable where FedEx gave no answer at all.
+        """
+        found: dict[str, Quote | Problem] = {}
+        for request in requests:
+            try:
+                found[request.document_key] = self._quote(request)
+            except Rejected as error:
+                found[request.document_key] = Problem(error)
+        return found
+
+    def _quote(self, request: ShipmentRequest) -> Quote:
+        answer = self._client.quote(self.describe_quote(request))
+        payload = answers.parse_json(answer.text)
+        # A 200 may carry errors: a refusal all the same (sheet 4).
+        quote = rates.read_quote(payload) if 200 <= answer.status < 300 and not answers.read_errors(payload) else None
+        if quote is None:
+            raise self._client.problem(answer, "rate quote", "Rate")
+        return quote
 
     # -- buying --------------------------------------------------------------------------------------------
 

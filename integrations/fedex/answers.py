@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from integrations.base.context import Token
@@ -29,6 +29,12 @@ from integrations.base.records import (
 )
 from integrations.fedex import codes
 from integrations.fedex.mapping import label_specification
+from integrations.fedex.reading import as_date as _date
+from integrations.fedex.reading import as_decimal as _decimal
+from integrations.fedex.reading import as_dict as _dict
+from integrations.fedex.reading import as_int as _int
+from integrations.fedex.reading import as_list as _list
+from integrations.fedex.reading import as_text as _text
 
 # -- reading: small tolerant helpers -----------------------------------------------------------------------
 
@@ -38,46 +44,6 @@ def parse_json(text: str) -> object:
     try:
         return json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError):
-        return None
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    """A list as it is, a lone value as a list of one, nothing as none: FedEx is not firm about it (sheet 6, 11)."""
-    if isinstance(value, list):
-        return value
-    return [] if value in (None, "") else [value]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value.strip()
-    return str(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else ""
-
-
-def _decimal(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        return None
-    try:
-        number = Decimal(value)
-    except (InvalidOperation, ValueError):
-        return None
-    return number if number.is_finite() else None
-
-
-def _int(value: object) -> int | None:
-    number = _decimal(value)
-    return int(number) if number is not None and number == number.to_integral_value() and abs(number) < 1_000_000 else None
-
-
-def _date(value: object) -> dt.date | None:
-    """The date part of a date or time, not converted: FedEx writes dates as Memphis midnights (sheet 11.2)."""
-    try:
-        return dt.date.fromisoformat(_text(value)[:10])
-    except ValueError:
         return None
 
 
@@ -105,7 +71,7 @@ def describe_notice(notice: object) -> str:
     return f"{line} ({parameters})" if parameters else line
 
 
-def _alerts(*holders: object) -> Iterator[str]:
+def notices(*holders: object) -> Iterator[str]:
     for holder in holders:
         for key in ("alerts", "errors", "customerMessages"):
             yield from filter(None, map(describe_notice, _list(_dict(holder).get(key))))
@@ -129,7 +95,7 @@ def read_created(payload: object, request: ShipmentRequest) -> BoughtShipment | 
     shipment, master = found
     detail = _dict(shipment.get("completedShipmentDetail"))
     rows = _piece_rows(shipment, detail)
-    alerts = [*_alerts(answer, output, shipment, detail)]
+    alerts = [*notices(answer, output, shipment, detail)]
     packages = _bought_packages(rows, master, request, shipment, alerts)
     if len(packages) != len(request.packages):
         alerts.append(f"FedEx answered for {len(packages)} of {len(request.packages)} packages.")
@@ -203,12 +169,12 @@ def _bought_packages(
     for piece in pieces:
         own = [_dict(d) for d in _documents(piece.row)]
         own += [d for d in shared if _text(d.get("trackingNumber")) == piece.number or (len(pieces) == 1 and _is_label(d))]
-        alerts += [*_alerts(*own)]
+        alerts += [*notices(*own)]
         label = _label(own, claimed, piece.number, alerts)
         bought.append(BoughtPackage(piece.number, piece.sequence, by_sequence.get(piece.sequence, ""), label))
     if bought and not any(p.label for p in bought):
         # One document for all: kept with the first package rather than lost.
-        alerts += [*_alerts(*shared)]
+        alerts += [*notices(*shared)]
         bought[0] = replace(bought[0], label=_label(shared, claimed, master, alerts))
     return tuple(bought)
 
@@ -454,5 +420,5 @@ def read_cancelled(payload: object) -> VoidResult | None:
 def cancel_message(payload: object) -> str:
     """Why a cancel that was answered 200 did not happen, in FedEx's words."""
     output = _dict(_dict(payload).get("output"))
-    words = [_text(output.get("message")), _text(output.get("successMessage")), *_alerts(output)]
+    words = [_text(output.get("message")), _text(output.get("successMessage")), *notices(output)]
     return "; ".join(filter(None, words))

@@ -35,6 +35,7 @@ PROVEN_REFUSALS: Final = frozenset({400, 401, 403, 404, 415, 422, 429})
 """Statuses that prove that a create made nothing (sheet 17.2)."""
 TRANSACTION_ID_CHARS: Final = 40
 CREATE_PATH: Final = "/ship/v1/shipments"
+QUOTE_PATH: Final = "/rate/v1/rates/quotes"
 
 _SEVERITY = (Reaction.BROKEN, Reaction.LOGIN, Reaction.FORBIDDEN, Reaction.CONFIGURATION, Reaction.REJECTED)
 
@@ -153,7 +154,7 @@ class FedexClient:
 
     def quote(self, body: dict[str, object]) -> Answer:
         """Ask for rates (sheet 10)."""
-        return self._ship("POST", "/rate/v1/rates/quotes", "rate quote", body)
+        return self._ship("POST", QUOTE_PATH, "rate quote", body)
 
     def track_numbers(self, body: dict[str, object]) -> Answer:
         """Track up to 30 numbers (sheet 11)."""

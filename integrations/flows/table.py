@@ -26,7 +26,7 @@ class Option:
     """One choice an integration offers. `default` None means "not set".
 
     `fits` ties the choices to another option: its name, and which of ours go with each of its values. `formerly` is
-    a name under which files of an earlier release may still hold it.
+    a name under which files of an earlier release may still hold it. `pattern` is what a text must match, as in `example`.
     """
 
     name: str
@@ -38,6 +38,8 @@ class Option:
     minimum: int | None = None
     fits: tuple[str, Mapping[str, tuple[str, ...]]] | None = None
     formerly: str = ""
+    pattern: str = ""
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("read", "Read the document", "read", "source", (3, 5), per=20),
         Stage("read goods", "Read the goods for customs", "read", "source", (1, 3), optional=True),
         Stage("map", "Prepare the request", "map"),
+        Stage("quote", "Ask for prices", "read", "target", (1, 1), option="rates"),
+        Stage("choose service", "Choose among the offers", "map", option="rates"),
         Stage("last look", "Last look before buying", "guard"),
         Stage("buy label", "Buy the label", "once", "target", (1, 1), effect="label"),
         Stage("write tracking", "Write the number into the ERP", "write", "source", (1, 3)),
@@ -167,6 +171,7 @@ SHIP_SLOTS = (
         "terms_of_sale", "Delivery terms", "Incoterm, told to customs across borders", "delivery_terms", value_map="terms_of_sale"
     ),
     Slot("order_numbers", "Order numbers", "Printed as purchase order reference", "lines[].order_ref"),
+    Slot("wanted_date", "Wanted date", "When it is to arrive, for the rule that chooses by it", "raw.PlannedDeliveryDate"),
 )
 
 TRACK_STATUSES = (
@@ -359,6 +364,31 @@ SHIP_OPTIONS = (
         None,
         "ISO code of the currency in which the ERP keeps costs. Empty: the order's. Another currency than the carrier's "
         "needs a rate in the value map exchange_rate, such as USD-EUR: 0.92; without one it waits for a person.",
+    ),
+    Option(
+        "rates",
+        "Ask for prices before buying",
+        "boolean",
+        False,
+        "One more call for each document; all offers are kept with it.",
+    ),
+    Option(
+        "rate_rule",
+        "Which offer is bought",
+        "choice",
+        "fixed",
+        "fixed: the service that the document asks for. The others choose among the offers, whatever it asks for.",
+        choices=("fixed", "cheapest", "cheapest_by_wanted_date"),
+    ),
+    Option("rate_services", "Services that a rule may choose", "list", [], "Empty: all that are offered."),
+    Option(
+        "cost_ceiling",
+        "Price above which a person approves",
+        "text",
+        None,
+        "Amount and currency. A price in another currency needs a person, too. Empty: no ceiling.",
+        pattern=r"\d{1,8}(?:\.\d{1,2})? ?[A-Z]{3}",
+        example="150.00 USD",
     ),
     Option(
         "max_purchases_per_hour",

@@ -7,7 +7,7 @@ import zoneinfo
 
 from django.conf import settings
 
-from connector.models import Connection, FlowState, Integration
+from connector.models import Connection, FlowState, Integration, RateQuote
 from connector.services import alerts as alerting
 from connector.services import (
     backfill,
@@ -17,6 +17,7 @@ from connector.services import (
     heartbeat,
     logs,
     pinging,
+    quotes,
     schedules,
     seals,
     tracking,
@@ -147,6 +148,15 @@ def retention() -> None:
         logger.error("%s was changed after it was recorded; it is kept", name)
     if told.more:
         wake.retention()
+
+
+def quote(quote_id: int) -> None:
+    """Ask for the prices that somebody wants to see, if nobody has answered him yet."""
+    rows = RateQuote.objects.select_related("integration__source", "integration__target", "record", "transfer")
+    row = rows.filter(pk=quote_id, state=RateQuote.State.ASKED).first()
+    if row is not None:
+        with logs.about(integration=row.integration.slug, transfer=row.transfer_id or ""):
+            quotes.answer(row)
 
 
 def ping(connection_id: int) -> None:

@@ -9,6 +9,7 @@ from connector.models.handling import Handling
 from connector.models.integrations import Backfill, Baseline, FlowState, Integration
 from connector.models.lists import Export, ListColumns, SavedFilter
 from connector.models.operations import Heartbeat
+from connector.models.rates import RateQuote
 from connector.models.second_factors import RecoveryCode, SecondFactor
 from connector.models.shipments import (
     FreightCharge,
@@ -57,6 +58,7 @@ __all__ = [
     "Package",
     "Pause",
     "Proof",
+    "RateQuote",
     "RecoveryCode",
     "Reference",
     "SavedFilter",

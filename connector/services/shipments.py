@@ -68,6 +68,8 @@ def shipment_store(
         ship_date=bought.ship_date or (request.ship_date if request else None),
         cost=bought.cost.amount if bought.cost else None,
         currency=bought.cost.currency[:3] if bought.cost else "",
+        quoted_cost=request.quoted.amount if request and request.quoted else None,
+        quoted_currency=request.quoted.currency[:3] if request and request.quoted else "",
         cost_kind=Shipment.CostKind.RATED if bought.cost else Shipment.CostKind.UNKNOWN,
         cost_center=accounting[0],
         freight_account=accounting[1],

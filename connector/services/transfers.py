@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from connector.models import EffectSend, Shipment, SourceRecord, Transfer
-from connector.services import audit, clock, costs, wake
+from connector.services import audit, clock, costs, quotes, wake
 from connector.services.engine.run import WATCH_AFTER_S
 from connector.services.shipments import NotPossible, open_transfer
 
@@ -75,21 +75,46 @@ def _reopen(transfer: Transfer) -> int:
     return _move(transfer, transfer.state, state="waiting", attempts=0, due_at=clock.at(), finished_at=None, attention=None)
 
 
-def approve(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:
-    """A person agrees that this is bought although a ceiling holds it. The ceiling goes on for all others."""
+PRICES = ("cost_above_ceiling", "cost_in_other_currency", "cost_not_quoted")
+"""Why a person is asked about a quoted price."""
+
+
+def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str = "") -> Outcome:
+    """A person agrees that this is bought although a ceiling holds it. The ceiling goes on for all others.
+
+    About a price he agrees to the quote that he was shown, `quote`: what is bought later may not cost more. Raises NotPossible.
+    """
     before = transfer.state
     if before != "needs_approval":
         return Outcome(transfer, before, False, "It does not wait for approval.")
     with transaction.atomic():
         _lock_record(transfer)
-        decision = {**(transfer.decision or {}), "approved": True, "actor": actor, "reason": reason.strip()}
+        told = {"code": transfer.code, "reason": reason.strip()}
+        agreed: dict[str, Any] = {"approved": True}
+        if transfer.code in PRICES:
+            agreed = {"approved_quote": _quote_agreed(transfer, quote, actor)}
+            told |= {"service": agreed["approved_quote"]["service"], "cost": agreed["approved_quote"]["cost"]}
+        decision = {**(transfer.decision or {}), **agreed, "actor": actor, "reason": reason.strip()}
         hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
         if hit:
-            told = {"code": transfer.code, "reason": reason.strip()}
             audit.append_to_record(transfer.record, [audit.Draft("approved", told, obj=transfer, actor=actor)])
             wake.work()
     transfer.refresh_from_db()
     return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
+
+
+def _quote_agreed(transfer: Transfer, shown: str, actor: str) -> dict[str, Any]:
+    row = quotes.to_approve(transfer)
+    if row is None or (shown and shown != str(row.pk)):
+        raise NotPossible("The carrier has quoted anew since you looked. Look at the price, then approve it.")
+    return {
+        "quote": row.pk,
+        "service": row.chosen,
+        "amount": str(row.amount) if row.amount is not None else "",
+        "currency": row.currency,
+        "cost": quotes.price(row),
+        "actor": actor,
+    }
 
 
 def cancel(transfer: Transfer, *, actor: str, reason: str = "") -> Outcome:

@@ -96,6 +96,11 @@ def alerts(channel_id: int) -> None:
     transaction.on_commit(lambda: _enqueue("connector.tasks.alerts", channel_id))
 
 
+def quote(quote_id: int) -> None:
+    """Ask soon for prices that somebody wants to see."""
+    transaction.on_commit(lambda: _enqueue("connector.tasks.quote", quote_id))
+
+
 def ping(connection_id: int) -> None:
     """Ping one connection soon."""
     transaction.on_commit(lambda: _enqueue("connector.tasks.ping", connection_id))

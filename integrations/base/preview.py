@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from integrations.base.records import Document, ShipmentRequest
+from integrations.base.records import Document, Goods, ShipmentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Preview:
 
     slots: tuple[SlotSeen, ...]
     request: ShipmentRequest | None = None
+    wanted_date: dt.date | None = None
     code: str = ""
     message: str = ""
     remedy: str = ""
@@ -42,8 +44,11 @@ class Previewer(Protocol):
 
     def __init__(self, integration: Any) -> None: ...
 
-    def show(self, record: Any, document: Document) -> Preview:
-        """What the mapping makes of a document of this source record. Raises nothing that a document can cause."""
+    def show(self, record: Any, document: Document, goods: Goods | None = None) -> Preview:
+        """What the mapping makes of a document of this source record. Raises nothing that a document can cause.
+
+        `goods` as read just now; without them those that the flow read last.
+        """
 
     def needs(self, stage: str, record: Any, document: Document) -> bool:
         """Whether a document goes through an optional stage of the flow. Raises nothing that a document can cause."""

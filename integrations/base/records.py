@@ -214,6 +214,8 @@ class ShipmentRequest:
 
     `references` are (kind, value) pairs of the product ("order", "invoice", ...) and stand on every package.
     `options` are carrier words chosen by the integration ("pickup_type": "USE_SCHEDULED_PICKUP", ...).
+    Where a rule over quoted prices chose the service, `wished` is the one that the document asks for ("" for none),
+    otherwise None; `quoted` is what the carrier said that it would cost.
     """
 
     document_key: str
@@ -226,6 +228,8 @@ class ShipmentRequest:
     options: dict[str, object] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
     customs: Customs | None = None
+    wished: str | None = None
+    quoted: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +314,7 @@ class WriteBack:
 
     `base` is the tracking number that stood there when we looked before buying, `ours` every number of
     any package of any generation of this record: both may be overwritten, anything else is a conflict.
-    With `overwrite` a person has decided "write ours".
+    With `overwrite` a person has decided "write ours". `quoted` is the price that was quoted before buying.
     """
 
     tracking_number: str | None
@@ -319,6 +323,7 @@ class WriteBack:
     base: str = ""
     ours: frozenset[str] = frozenset()
     overwrite: bool = False
+    quoted: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from connector.services.engine import codec
 from connector.services.engine.signals import Skipped
 from integrations.base.countries import needs_customs
 from integrations.base.errors import ConfigurationError, Rejected
+from integrations.base.rates import CHEAPEST_IN_TIME, FIXED
 from integrations.base.records import (
     Address,
     Commodity,
@@ -185,7 +186,7 @@ def mapped(context: ShipContext, slots: Slots, slot: Slot) -> str:
 
 def service_of(context: ShipContext, slots: Slots) -> str:
     """The carrier's service. Raises Rejected code unmapped_service: never a guess."""
-    found = _service(context, slots) or str(context.option("default_service") or "")
+    found = wished_service(context, slots)
     if found:
         return found
     name = SERVICES_SEEN_AS.get(context.carrier, context.carrier)
@@ -197,6 +198,37 @@ def service_of(context: ShipContext, slots: Slots) -> str:
         vendor_text=ship_via,
         remedy="Map the ship-via in the integration's value map “service”, or change it in the ERP; then replay.",
     )
+
+
+def chosen_by_rule(context: ShipContext) -> bool:
+    """Whether the service is chosen among quoted offers, whatever the document asks for."""
+    return bool(context.option("rates")) and context.option("rate_rule") != FIXED
+
+
+def wished_service(context: ShipContext, slots: Slots) -> str:
+    """The service that the document asks for; "" where it asks for none."""
+    return _service(context, slots) or str(context.option("default_service") or "")
+
+
+def wanted_date_of(context: ShipContext, document: Document) -> dt.date | None:
+    """When the document is to arrive, as a date; None where it does not say.
+
+    Raises Rejected for what is no date, where the rule chooses by it.
+    """
+    told = Slots.of(context, document).text("wanted_date")
+    if not told:
+        return None
+    try:
+        return dt.date.fromisoformat(told[:10])
+    except ValueError:
+        if not chosen_by_rule(context) or context.option("rate_rule") != CHEAPEST_IN_TIME:
+            return None
+        raise Rejected(
+            f"“{told[:40]}” is no date.",
+            code="wanted_date_invalid",
+            field="wanted_date",
+            remedy="Correct it in the ERP, or map the slot “Wanted date” to a field that holds a date; then replay.",
+        ) from None
 
 
 # -- addresses ---------------------------------------------------------------------------------------
@@ -497,7 +529,8 @@ def request_of(context: ShipContext, document: Document, goods: Goods | None = N
     """
     slots = Slots.of(context, document)
     check_ours(context, slots)
-    service = service_of(context, slots)
+    # Where a rule chooses among what is offered, the document need not name a service.
+    service = service_of(context, slots) if not chosen_by_rule(context) else wished_service(context, slots)
     orders = slots.value("order_numbers") or []
     numbers = [str(n) for n in ([orders] if isinstance(orders, str) else orders) if n not in (None, "")]
     return ShipmentRequest(
@@ -529,5 +562,9 @@ def _carrier_options(context: ShipContext) -> dict[str, object]:
 
 
 def bought_digest(request: ShipmentRequest) -> str:
-    """Digest over what was bought with: recipient, packages, weight, service, references. Not the date."""
-    return audit.digest(codec.encode([request.recipient, request.packages, request.service, request.references]))
+    """Digest over what was bought with: recipient, packages, weight, service, references. Not the date, not the price.
+
+    The service is the document's own also where a rule over prices bought another: that is no change of the document.
+    """
+    service = request.service if request.wished is None else request.wished
+    return audit.digest(codec.encode([request.recipient, request.packages, service, request.references]))

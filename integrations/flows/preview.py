@@ -26,25 +26,23 @@ class Ship:
         self.integration = integration
         self._sites: dict[tuple[str, str], Site | None] = {}
 
-    def show(self, record: SourceRecord, document: Document) -> Preview:
+    def show(self, record: SourceRecord, document: Document, goods: Goods | None = None) -> Preview:
         """Slots and request as the flow would make them now."""
         context = ship_context(self.integration, record, self._site(record))
         slots = mapping.Slots.of(context, document)
         seen = tuple(self._seen(context, slots, slot) for slot in context.kind.slots)
-        goods = None
         if mapping.crosses_border(context, document):
-            goods = self._goods(record)
+            goods = goods or self._goods(record)
             if goods is None:
                 return Preview(
-                    seen, None, "", "It crosses a border: its order lines are read when it ships, and none were read yet."
+                    seen, message="It crosses a border: its order lines are read when it ships, and none were read yet."
                 )
         try:
             request = mapping.request_of(context, document, goods)
-            return Preview(tuple(replace(slot, mapped=_told(context, request, slot.name)) for slot in seen), request)
-        except Skipped as end:
-            return Preview(seen, None, end.code, end.message, end.remedy)
-        except (Rejected, ConfigurationError) as error:
-            return Preview(seen, None, error.code, error.message, error.remedy)
+            told = tuple(replace(slot, mapped=_told(context, request, slot.name)) for slot in seen)
+            return Preview(told, request, mapping.wanted_date_of(context, document))
+        except (Skipped, Rejected, ConfigurationError) as end:
+            return Preview(seen, code=end.code, message=end.message, remedy=end.remedy)
 
     def needs(self, stage: str, record: SourceRecord, document: Document) -> bool:
         """Goods are read where customs wants to know what is inside."""

@@ -1,6 +1,7 @@
 """Ship: a ready ERP document becomes a carrier's label, and its number stands in the ERP.
 
-ship    read (→ read goods, abroad) → map → last look → buy label → write tracking (→ label in the ERP, see `attach`)
+ship    read (→ read goods, abroad) → map (→ quote → choose service, see `rates`) → last look → buy label → write tracking
+        (→ label in the ERP, see `attach`)
         (→ freight cost, see `freight`)
 void    cancel at carrier → clear tracking (or buy again) (→ take back freight cost)
 """
@@ -14,15 +15,25 @@ from dataclasses import replace
 from typing import Any
 
 from connector.models import Connection, EffectSend, Integration, Package, Shipment, Site, SourceRecord, Transfer
-from connector.services import clock, shipments, vendors
+from connector.services import clock, quotes, shipments, vendors
 from connector.services.engine.effects import Adoption, Stored
 from connector.services.engine.run import Run
 from connector.services.engine.signals import Cancelled, Skipped
 from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
-from integrations.base.records import BoughtPackage, BoughtShipment, Document, Goods, LookUp, Pending, ShipmentRequest, WriteBack
+from integrations.base.records import (
+    BoughtPackage,
+    BoughtShipment,
+    Document,
+    Goods,
+    LookUp,
+    Money,
+    Pending,
+    ShipmentRequest,
+    WriteBack,
+)
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
-from integrations.flows import attach, freight, mapping
+from integrations.flows import attach, freight, mapping, rates
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -45,6 +56,9 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         still_ready(run, document)
         goods = run.read("read goods", erp.read_goods, beside=True) if crosses_border(run, document) else None
         request = run.map("map", request_of, document, goods)
+        if rates.wanted(run):
+            context = ship_context(run.job.integration, run.source_record, run.site())
+            request = rates.best(run, carrier, request, document, context)
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
     write_back(run, erp, label)
@@ -72,6 +86,8 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
     )
     if result is not None:
         run.document_version = result.version
+        if "quote_field" in result.skipped:
+            run.note("quote_not_written", reason="The profile of the ERP connection names no field for it.")
     if freight.wanted(run) or attach.wanted(run):
         # Now, and not at the end: the parcel is followed also while its label or freight cost waits for a person.
         run.commit(also=[lambda: _written(run, again=False)])
@@ -193,7 +209,14 @@ def _write_of(run: Run, label: BoughtShipment, *, overwrite: bool) -> WriteBack:
         ship_date=ship_date,
         ours=frozenset(ours),
         overwrite=overwrite,
+        quoted=_quoted(run) if rates.wanted(run) else None,
     )
+
+
+def _quoted(run: Run) -> Money | None:
+    """What was quoted for the label that is there, also where this attempt bought nothing itself."""
+    shipment = _live(run).filter(quoted_cost__isnull=False).first()
+    return Money(shipment.quoted_cost, shipment.quoted_currency) if shipment is not None else None
 
 
 def _written(run: Run, *, again: bool = True) -> None:
@@ -349,7 +372,7 @@ def store_label(
 ) -> Stored:
     """The rows of a purchase, and what about them needs a look."""
     company = site.company_code if site is not None else None
-    _, facts = shipments.shipment_store(
+    shipment, facts = shipments.shipment_store(
         transfer=transfer,
         record=record,
         send=send,
@@ -359,6 +382,8 @@ def store_label(
         accounting=(company.cost_center, company.freight_account) if company is not None else ("", ""),
         clash=clash,
     )
+    if shipment is not None and payload is not None and payload.quoted is not None:
+        quotes.bought(shipment, payload.service)
     unreadable = any(p.label is not None and not p.label.readable for p in result.packages)
     missing = not result.adopted and any(p.label is None for p in result.packages)
     attention = "number_clash" if clash else "label_unreadable" if unreadable else "label_missing" if missing else ""

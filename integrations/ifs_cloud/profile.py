@@ -72,6 +72,8 @@ DEFAULTS: dict[str, Any] = {
         "planned_date_field": "PlannedShipDate",
         "weight_field": "ManualGrossWeight",
         "delivery_terms_field": "DeliveryTerms",
+        "quote_field": None,
+        "quote_currency_field": None,
         "status_field": None,
         "status_time_field": None,
         "estimated_delivery_field": None,
@@ -510,6 +512,8 @@ class ShipmentProfile:
     forwarder_field: str | None
     ship_via_field: str | None
     ship_date_field: str | None
+    quote_field: str | None
+    quote_currency_field: str | None
     status_field: str | None
     status_time_field: str | None
     estimated_delivery_field: str | None
@@ -735,6 +739,8 @@ _SHIPMENT_FIELDS = (
     "forwarder_field",
     "ship_via_field",
     "ship_date_field",
+    "quote_field",
+    "quote_currency_field",
     "status_field",
     "status_time_field",
     "estimated_delivery_field",

@@ -455,6 +455,8 @@ _CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Cf_Delivery_Status", STRING, 100),
         Column("Cf_Ready_To_Ship", BOOLEAN),
         Column("Cf_Receiver_Phone", STRING, 50),
+        Column("Cf_Freight_Quote", DECIMAL),
+        Column("Cf_Quote_Currency", STRING, 3),
     ),
     "CustomerOrder": (
         Column("LastModifiedDate", INSTANT, writable=False),

@@ -27,7 +27,14 @@ def uses(profile: Profile) -> list[tuple[Target, list[Use]]]:
         Use("shipment.site_field", shipment.site_field, True),
         Use("shipment.poll.date_field", shipment.poll.date_field, True),
     ]
-    written = ("tracking_field", "forwarder_field", "ship_date_field", *STATUS_TARGETS.values())
+    written = (
+        "tracking_field",
+        "forwarder_field",
+        "ship_date_field",
+        "quote_field",
+        "quote_currency_field",
+        *STATUS_TARGETS.values(),
+    )
     read = (
         "ship_via_field",
         "planned_date_field",

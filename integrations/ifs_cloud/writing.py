@@ -69,7 +69,28 @@ class TrackingWrite:
                 body[name] = value
             elif not self._equal(row, name, value):
                 skipped.append(name)
+        body |= self._quote(row, skipped)
         self.skipped = tuple(skipped)
+        return body
+
+    def _quote(self, row: Row, skipped: list[str]) -> dict[str, Any]:
+        """The quoted price, where the profile names fields of its own for it: what stands there is an earlier quote."""
+        shipment, quoted = self._shipment, self._write.quoted
+        if quoted is None:
+            return {}
+        if shipment.quote_field is None:
+            skipped.append("quote_field")
+            return {}
+        body: dict[str, Any] = {}
+        try:
+            stands = number(row, shipment.quote_field)
+        except Rejected:  # no number stands there: it is replaced
+            stands = None
+        if stands != quoted.amount:
+            body[shipment.quote_field] = quoted.amount
+        currency = shipment.quote_currency_field
+        if currency is not None and text(row, currency) != quoted.currency:
+            body[currency] = quoted.currency
         return body
 
     def _must_write(self, theirs: str, ours: str) -> bool:

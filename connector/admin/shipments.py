@@ -20,7 +20,6 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
     QueryDict,
-    StreamingHttpResponse,
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse, reverse_lazy
@@ -30,6 +29,7 @@ from unfold.views import ChangeList
 from connector import permissions
 from connector.admin.base import TenantAdmin, actor_of, badge
 from connector.admin.costs import CostPages, cost_context
+from connector.admin.month_end import MonthEndPages, csv_response
 from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
 from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
@@ -118,7 +118,7 @@ class HistoryList(ChangeList):  # type: ignore[misc]
 
 
 @admin.register(Shipment)
-class ShipmentAdmin(CostPages, TenantAdmin):
+class ShipmentAdmin(CostPages, MonthEndPages, TenantAdmin):
     """The history of what was bought."""
 
     list_display = tuple(shown(name) for name in history.USUAL)
@@ -257,14 +257,7 @@ class ShipmentAdmin(CostPages, TenantAdmin):
             return self._kept(request, told.urlencode())
         zone = timezone.get_current_timezone()
         pieces = exports.write(export, found, filters.order, actor=actor_of(request), zone=zone, tenants=tenants)
-        response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
-        name = f"shipments-{timezone.localtime():%Y%m%d-%H%M%S}.csv"
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
-        response["X-Content-Type-Options"] = "nosniff"
-        response["Cache-Control"] = "private, no-store"
-        # A proxy that collects the whole file first would hide how far it is, and that it broke off.
-        response["X-Accel-Buffering"] = "no"
-        return response
+        return csv_response(pieces, f"shipments-{timezone.localtime():%Y%m%d-%H%M%S}.csv")
 
     def exports_view(self, request: HttpRequest) -> HttpResponse:
         """How far this person's files are, as a piece of the page."""

@@ -214,7 +214,7 @@ class FreightCharge(TenantModel):
     `amount` is what the ERP holds, or shall hold while planned; `sent` lists amounts of corrections whose answer may have been
     lost, so that each of them is known as ours. `measure` is the order's share (weight, value, or 1), `rate` what the carrier's
     currency was converted with: a correction is shared the same way. `quoted`, `rated` and
-    `invoiced` are the order's parts of what the carrier said.
+    `invoiced` are the order's parts of what the carrier said, `charged` its part of the cost that counts now (null: `amount`).
     """
 
     class State(models.TextChoices):
@@ -242,6 +242,7 @@ class FreightCharge(TenantModel):
     quoted = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     rated = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     invoiced = models.DecimalField(max_digits=14, decimal_places=2, null=True)
+    charged = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     sent = models.JSONField(default=list)
     state = models.CharField(max_length=10, choices=State.choices, default=State.PLANNED)
     number = models.CharField(max_length=40, blank=True, default="")
@@ -253,6 +254,8 @@ class FreightCharge(TenantModel):
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["shipment", "order"], name="one_freight_charge_per_order")]
+        # Sums at month end (services/month_end.py) pass by the months before.
+        indexes = [models.Index(fields=["tenant", "created_at"], name="freight_charge_by_created")]
 
     def __str__(self) -> str:
         return f"{self.order}: {self.amount} {self.currency}"

@@ -10,7 +10,7 @@ import csv
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,7 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
 
 
-def begin(user: Any, *, query: str, columns: Sequence[str]) -> Export:
+def begin(user: Any, *, query: str, columns: Sequence[str], page: str = PAGE) -> Export:
     """Note an export. Raises NotPossible while another one of this person is being written."""
     running = Export.objects.filter(user=user, state=Export.State.RUNNING)
     running.filter(updated_at__lt=clock.at(-STALE_S)).update(state=Export.State.BROKEN)
@@ -47,7 +47,7 @@ def begin(user: Any, *, query: str, columns: Sequence[str]) -> Export:
         with transaction.atomic():
             export = Export.objects.create(
                 user=user,
-                page=PAGE,
+                page=page,
                 query=query,
                 columns=list(columns),
                 started_at=clock.at(),
@@ -84,26 +84,37 @@ def write(
     tenants: Sequence[int] = (),
     size: int = 2000,
 ) -> Iterator[bytes]:
-    """The file, piece by piece. Reads on only as fast as somebody downloads."""
+    """The list as a file, piece by piece. Reads on only as fast as somebody downloads."""
     names: list[str] = export.columns
+    groups = (
+        [(row.tenant_id, _values(row, names, zone)) for row in batch]
+        for batch in history.batches(rows, order, size=size, tenants=tenants, columns=[*names, "tenant"])
+    )
+    return stream(export, header(names, zone), groups, actor=actor)
+
+
+def stream(
+    export: Export, head: Sequence[str], groups: Iterable[Sequence[tuple[int, Sequence[str]]]], *, actor: str
+) -> Iterator[bytes]:
+    """Any file, piece by piece: `groups` are batches of (tenant, cells), read on only as fast as somebody downloads."""
     counted: Counter[int] = Counter()
     complete = False
     told_at = time.monotonic()
     line = _Line()
     writer = csv.writer(line)
     try:
-        writer.writerow(header(names, zone))
+        writer.writerow(head)
         # The mark at the front tells Excel that this is UTF-8.
         yield "\ufeff".encode() + line.take()
-        for batch in history.batches(rows, order, size=size, tenants=tenants, columns=[*names, "tenant"]):
-            for tenant in {row.tenant_id for row in batch} - counted.keys():
-                _note(export, tenant, actor, "export_begun", {"columns": names}, {"filters": export.query})
+        for batch in groups:
+            for tenant in {tenant for tenant, _ in batch} - counted.keys():
+                _note(export, tenant, actor, "export_begun", {"columns": export.columns}, {"filters": export.query})
                 counted[tenant] = 0
-            for row in batch:
-                writer.writerow(_values(row, names, zone))
+            for _, cells in batch:
+                writer.writerow(cells)
             yield line.take()
             # They have been taken from us: what was only read does not count.
-            counted.update(row.tenant_id for row in batch)
+            counted.update(tenant for tenant, _ in batch)
             if time.monotonic() - told_at > TELL_S:
                 told_at = time.monotonic()
                 if not _progress(export, counted.total()):

@@ -7,7 +7,7 @@ The work writes whatever the shipment's cost is by then, so that it may run agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from connector.models import FreightCharge, Shipment
@@ -33,8 +33,8 @@ def correct(run: Run, erp: Erp, carrier: Carrier) -> None:
         raise AskAgain("The first cost is not on its orders yet; then it is corrected.", "cost_not_written_yet", in_s=LATER_S)
     posted = [row for row in rows if row.state == FreightCharge.State.POSTED]
     wanted = costs.parts_of(rows, Money(shipment.cost, shipment.currency), rates(run))
+    _keep_parts(run, shipment, rows, wanted)
     notes = [why for row in posted if (why := _bring(run, erp, row, wanted[row.pk], f"{newest}/{row.pk}"))]
-    _keep_invoiced(run, shipment, rows)
     if notes:
         run.attention = attention = "cost_left"
         run.note("cost_left", reason=notes[0], attention=attention)
@@ -61,14 +61,13 @@ def _bring(run: Run, erp: Erp, row: FreightCharge, amount: Decimal, key: str) ->
     return ""
 
 
-def _keep_invoiced(run: Run, shipment: Shipment, rows: Sequence[FreightCharge]) -> None:
-    """Each order's part of what the carrier invoiced, for the comparison at month end."""
-    if shipment.invoiced_cost is None:
-        return
-    parts = costs.parts_of(rows, Money(shipment.invoiced_cost, shipment.currency), rates(run))
+def _keep_parts(run: Run, shipment: Shipment, rows: Sequence[FreightCharge], wanted: Mapping[int, Decimal]) -> None:
+    """Each order's part of what the carrier charges and has invoiced, for the comparison at month end."""
+    invoiced = shipment.invoiced_cost
+    parts = costs.parts_of(rows, Money(invoiced, shipment.currency), rates(run)) if invoiced is not None else {}
     for row in rows:
-        if row.invoiced != parts[row.pk]:
-            costs.corrected(row, invoiced=parts[row.pk])
+        if (row.charged, row.invoiced) != (wanted[row.pk], parts.get(row.pk)):
+            costs.corrected(row, charged=wanted[row.pk], invoiced=parts.get(row.pk))
 
 
 __all__ = ["correct"]

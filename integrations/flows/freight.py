@@ -155,6 +155,7 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             address_id=order.address_id,
             charge_type=str(_option(run, "freight_charge_type") or "").strip(),
             amount=part.amount,
+            charged=part.amount,
             currency=part.currency,
             measure=found[place].quantize(Decimal("0.000001")),
             rate=known[place],

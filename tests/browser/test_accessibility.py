@@ -61,6 +61,7 @@ def pages(house: House) -> dict[str, str]:
     found["wrong filter"] = reverse("admin:connector_shipment_changelist") + "?cost_from=x"
     found["shipment"] = reverse("admin:connector_shipment_change", args=[house.shipment.pk])
     found["correct a cost"] = reverse("admin:connector_shipment_cost", args=[house.shipment.pk]) + "?amount=14.10"
+    found["month end"] = reverse("admin:connector_costs") + "?first=2026-11-01&last=2026-11-30"
     found["transfer"] = reverse("admin:connector_transfer_change", args=[house.transfers["failed"].pk])
     found["connection"] = reverse("admin:connector_connection_change", args=[house.source.pk])
     found["edit a connection"] = reverse("admin:connector_connection_edit", args=[house.source.pk])

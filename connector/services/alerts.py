@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import logging
 import random
-import smtplib
 import time
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,7 +21,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core import mail
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -47,7 +45,7 @@ from connector.models import (
 )
 from connector.models.alerts import URGENT, Cause
 from connector.models.secrets import UnreadableSecret
-from connector.services import audit, clock, deadlines, keys, schedules, vendors
+from connector.services import audit, clock, deadlines, keys, mailing, schedules, vendors
 from connector.services.configuration_checks import ConfigError, InvalidConfiguration
 from connector.services.database import release_connection
 from connector.services.throttle import DatabaseThrottle
@@ -566,48 +564,15 @@ def _deliver(channel: AlertChannel, message: Message) -> Sent:
 
 
 def _mail(channel: AlertChannel, message: Message) -> Sent:
-    """To each address alone: one that is refused must not keep the others from being told."""
     text = message.text + "\n\nYou get this because your address stands in an alert channel of ml-connector."
-    redactor = Redactor([settings.EMAIL_HOST_PASSWORD] if settings.EMAIL_HOST_PASSWORD else [])
-    faults: list[str] = []
     try:
-        server = mail.get_connection()
-        server.open()
-    except (OSError, smtplib.SMTPException) as error:
-        return Sent(False, redactor.text(f"The mail server cannot be reached: {_smtp_text(error)}")[:500])
-    try:
-        for address in channel.addresses:
-            try:
-                mail.EmailMessage(
-                    " ".join(message.subject.split()),
-                    text,
-                    to=[address],
-                    connection=server,
-                    headers={"Auto-Submitted": "auto-generated"},
-                ).send()
-            except (OSError, smtplib.SMTPException, ValueError) as error:
-                faults.append(f"{address}: {_smtp_text(error)}")
-    finally:
-        try:
-            server.close()
-        except (OSError, smtplib.SMTPException):
-            logger.info("the mail server closed before we did")
-    note = redactor.text(f"Not accepted for {'; '.join(faults)}")[:500] if faults else ""
-    if not faults and settings.EMAIL_BACKEND.endswith(".console.EmailBackend"):
+        faults = mailing.send(channel.addresses, message.subject, text)
+    except mailing.Unreachable as error:
+        return Sent(False, str(error))
+    note = f"Not accepted for {'; '.join(faults)}"[:500] if faults else ""
+    if not faults and mailing.prints_only():
         note = "Printed to the log only: no mail server is set (EMAIL_URL)."
     return Sent(len(faults) < len(channel.addresses), note)
-
-
-def _smtp_text(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "; ".join(f"{status} {_text(reason)}" for status, reason in error.recipients.values())
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"{error.smtp_code} {_text(error.smtp_error)}"
-    return str(error) or type(error).__name__
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from connector import views
+from connector import label_door, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
@@ -12,5 +12,7 @@ urlpatterns = [
     path("readyz", views.readyz, name="readyz"),
     path("metrics", views.metrics_text, name="metrics"),
     path("hooks/<slug:slug>/", views.hook, name="hook"),
+    path("label/<str:secret>", label_door.label_link, name="label_link"),
+    path("label/<str:secret>/<int:sequence>", label_door.label_link_file, name="label_link_file"),
     path("admin/", admin.site.urls),
 ]

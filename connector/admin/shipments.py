@@ -29,6 +29,7 @@ from unfold.views import ChangeList
 from connector import permissions
 from connector.admin.base import TenantAdmin, actor_of, badge
 from connector.admin.costs import CostPages, cost_context
+from connector.admin.label_links import LinkPages, link_context
 from connector.admin.month_end import MonthEndPages, csv_response
 from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
@@ -118,7 +119,7 @@ class HistoryList(ChangeList):  # type: ignore[misc]
 
 
 @admin.register(Shipment)
-class ShipmentAdmin(CostPages, MonthEndPages, TenantAdmin):
+class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
     """The history of what was bought."""
 
     list_display = tuple(shown(name) for name in history.USUAL)
@@ -130,7 +131,12 @@ class ShipmentAdmin(CostPages, MonthEndPages, TenantAdmin):
     empty_title = "Nothing has been bought yet"
     empty_hint = "Labels appear here as soon as an integration is on and a document becomes ready in the ERP."
     empty_link = ("Integrations", reverse_lazy("admin:connector_integration_changelist"))
-    acts = {"void": ("operate", "do_void"), "buy-again": ("operate", "do_buy_again"), "proof": ("operate", "do_proof")}
+    acts = {
+        "void": ("operate", "do_void"),
+        "buy-again": ("operate", "do_buy_again"),
+        "proof": ("operate", "do_proof"),
+        "revoke-link": ("operate", "do_revoke_link"),
+    }
 
     def get_urls(self) -> list[URLPattern]:
         label = path(
@@ -310,6 +316,7 @@ class ShipmentAdmin(CostPages, MonthEndPages, TenantAdmin):
         return (
             story_context(obj.transfer)
             | cost_context(obj)
+            | link_context(obj)
             | {
                 "sentence": SENTENCES[obj.state],
                 "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),
@@ -329,7 +336,7 @@ class ShipmentAdmin(CostPages, MonthEndPages, TenantAdmin):
         if label is None:
             raise Http404
         number = re.sub(r"[^0-9A-Za-z]", "", shipment.master_tracking_number) or "label"
-        return _file(request, label, f"label-{number}-{package_id}", readable=label.readable)
+        return file_response(request, label, f"label-{number}-{package_id}", readable=label.readable)
 
     def proof_view(self, request: HttpRequest, shipment_id: int, package_id: int) -> HttpResponse:
         """The proof of delivery of one parcel, as careful as a label."""
@@ -338,10 +345,11 @@ class ShipmentAdmin(CostPages, MonthEndPages, TenantAdmin):
         if proof is None:
             raise Http404
         number = re.sub(r"[^0-9A-Za-z]", "", shipment.master_tracking_number) or "proof"
-        return _file(request, proof, f"delivery-{number}-{package_id}", readable=True)
+        return file_response(request, proof, f"delivery-{number}-{package_id}", readable=True)
 
 
-def _file(request: HttpRequest, row: Label | Proof, name: str, *, readable: bool) -> HttpResponse:
+def file_response(request: HttpRequest, row: Label | Proof, name: str, *, readable: bool) -> HttpResponse:
+    """A file of ours with a type of our choosing, and nothing that could act in the browser."""
     known = readable and row.media_type in SHOWN_BY_BROWSERS
     # Printer commands are text that no browser draws: they go to the printer as a file.
     text = readable and row.media_type in PRINTER_COMMANDS

@@ -7,6 +7,7 @@ from connector.models.costs import CostChange
 from connector.models.counters import CountMark, DayCount
 from connector.models.handling import Handling
 from connector.models.integrations import Backfill, Baseline, FlowState, Integration
+from connector.models.links import LabelLink
 from connector.models.lists import Export, ListColumns, SavedFilter
 from connector.models.operations import Heartbeat
 from connector.models.rates import RateQuote
@@ -52,6 +53,7 @@ __all__ = [
     "Installation",
     "Integration",
     "Label",
+    "LabelLink",
     "LimitBucket",
     "ListColumns",
     "Membership",

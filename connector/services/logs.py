@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -62,11 +63,15 @@ def _known() -> list[Redactor]:
             continue
 
 
+_LABEL_LINK = re.compile(r"(/label/)[A-Za-z0-9_-]{20,}")
+"""A link to a label is its own key, and frameworks log addresses."""
+
+
 def redacted(text: str) -> str:
-    """`text` without any secret that this process knows."""
+    """`text` without any secret that this process knows, and without links to labels."""
     for redactor in _known():
         text = redactor.text(text)
-    return text
+    return _LABEL_LINK.sub(r"\1[redacted]", text)
 
 
 class PlainLines(logging.Formatter):

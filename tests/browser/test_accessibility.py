@@ -19,6 +19,7 @@ from django.urls import reverse
 from selenium import webdriver
 
 from connector.models import AuditEntry
+from connector.services import label_links
 from tests import machine
 from tests.connector.admin_support import House, build, client_of
 
@@ -70,6 +71,8 @@ def pages(house: House) -> dict[str, str]:
     found["audit entry"] = reverse("admin:connector_auditentry_change", args=[AuditEntry.objects.latest("pk").pk])
     found["empty list"] = reverse("admin:connector_alert_changelist") + "?cause__exact=paused"
     found["mappings"] = reverse("admin:connector_integration_mappings", args=[house.integration.pk])
+    found["link to a label"] = label_links.make(house.shipment, actor="test").path
+    found["link that opens nothing"] = "/label/nothing"
     found["dashboard"] = reverse("admin:index")
     found["budgets"] = reverse("admin:connector_budgets")
     return found

@@ -49,6 +49,7 @@ def screens(house: House) -> list[tuple[str, str, tuple[str, ...]]]:  # noqa: F8
         (page("transfer_change", house.transfers["needs_approval"].pk), "Approve", WORKERS),
         (page("transfer_change", house.transfers["in_doubt"].pk), "It was not made, send again", WORKERS),
         (page("shipment_change", house.shipment.pk), "Void and buy again", WORKERS),
+        (page("shipment_change", house.shipment.pk), "Make a link for the supplier", WORKERS),
         (page("shipment_change", house.shipment.pk), "Download", EVERYBODY),
         (page("connection_changelist"), "Ping", WORKERS),
         (page("connection_change", house.source.pk), "Ping", WORKERS),

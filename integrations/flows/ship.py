@@ -1,8 +1,7 @@
 """Ship: a ready ERP document becomes a carrier's label, and its number stands in the ERP.
 
 ship    read (→ read goods, abroad) → map (→ quote → choose service, see `rates`) → last look → buy label → write tracking
-        (→ label in the ERP, see `attach`)
-        (→ freight cost, see `freight`)
+        (→ link to the supplier, see `supplier`) (→ label in the ERP, see `attach`) (→ freight cost, see `freight`)
 void    cancel at carrier → clear tracking (or buy again) (→ take back freight cost)
 """
 
@@ -33,7 +32,7 @@ from integrations.base.records import (
     WriteBack,
 )
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
-from integrations.flows import attach, freight, mapping, rates
+from integrations.flows import attach, freight, mapping, rates, supplier
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -62,6 +61,8 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
     write_back(run, erp, label)
+    if supplier.wanted(run):
+        supplier.mail_link(run, _live(run).select_related("send").first())
     if attach.wanted(run):
         attach.attach_labels(run, erp, _live(run).first())
     if freight.wanted(run):
@@ -88,7 +89,7 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
         run.document_version = result.version
         if "quote_field" in result.skipped:
             run.note("quote_not_written", reason="The profile of the ERP connection names no field for it.")
-    if freight.wanted(run) or attach.wanted(run):
+    if freight.wanted(run) or attach.wanted(run) or supplier.wanted(run):
         # Now, and not at the end: the parcel is followed also while its label or freight cost waits for a person.
         run.commit(also=[lambda: _written(run, again=False)])
     else:

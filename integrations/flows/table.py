@@ -87,6 +87,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("last look", "Last look before buying", "guard"),
         Stage("buy label", "Buy the label", "once", "target", (1, 1), effect="label"),
         Stage("write tracking", "Write the number into the ERP", "write", "source", (1, 3)),
+        Stage("mail link", "Mail the link to the supplier", "write", option="supplier_mail"),
         Stage("find place for label", "Find the label's place in the ERP", "read", "source", (1, 3), option="attach_label"),
         Stage("look before attaching", "Last look before attaching", "guard", option="attach_label"),
         # For each package: the place is made, the bytes go there, it is connected.
@@ -339,6 +340,13 @@ SHIP_OPTIONS = (
         "After the tracking number, each package's label is hung on the ERP's record: as a document of its document "
         "management, or in its media library.",
         choices=("none", "document", "media"),
+    ),
+    Option(
+        "supplier_mail",
+        "Mail the label's link to the supplier",
+        "boolean",
+        False,
+        "For inbound documents: after the label is bought, a link to it, good for 14 days, is mailed to the supplier's address.",
     ),
     Option(
         "freight_charge",

@@ -8,8 +8,8 @@ import zoneinfo
 from django.conf import settings
 
 from connector.models import Connection, FlowState, Integration, RateQuote
-from connector.services import alerts as alerting
 from connector.services import (
+    addresses,
     backfill,
     clock,
     costs,
@@ -24,6 +24,7 @@ from connector.services import (
     wake,
     webhooks,
 )
+from connector.services import alerts as alerting
 from connector.services import retention as erasing
 from connector.services.engine import polling, watching, work
 from integrations.flows.specs import FLOWS, POLLS
@@ -68,7 +69,11 @@ def tick() -> None:
 
 def _keep_books() -> None:
     """Seals and sums, never in the way of work. What fails is said, and stands again at the next minute."""
-    for name, do in (("seal the audit", seals.seal_if_due), ("add up the audit", counters.catch_up)):
+    for name, do in (
+        ("seal the audit", seals.seal_if_due),
+        ("add up the audit", counters.catch_up),
+        ("forget old address checks", addresses.forget_old),
+    ):
         try:
             do()
         except Exception:

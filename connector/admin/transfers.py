@@ -15,7 +15,7 @@ from connector.admin.attention import CausePages
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
 from connector.admin.story import CallPages, story_context
 from connector.models import Integration, Shipment, Transfer
-from connector.services import story, transfers
+from connector.services import addresses, story, transfers
 from connector.services.shipments import NotPossible
 from connector.times import column
 from connector.words import ATTENTION, SENTENCES, words
@@ -106,6 +106,8 @@ class TransferAdmin(CausePages, CallPages, TenantAdmin):
         "made": ("operate", "do_made"),
         "keep-theirs": ("operate", "do_keep_theirs"),
         "write-ours": ("operate", "do_write_ours"),
+        "ship-proposed": ("operate", "do_ship_proposed"),
+        "ship-as-written": ("operate", "do_ship_as_written"),
         "looked": ("operate", "do_looked"),
     }
 
@@ -207,6 +209,14 @@ class TransferAdmin(CausePages, CallPages, TenantAdmin):
         transfers.decide_field(obj, keep="ours", actor=actor_of(request), reason=request.POST.get("reason", ""))
         return "Our value is written."
 
+    def do_ship_proposed(self, request: HttpRequest, obj: Transfer) -> str:
+        transfers.decide_address(obj, choice="proposed", actor=actor_of(request), reason=request.POST.get("reason", ""))
+        return "It ships to the proposed address. The ERP keeps its own."
+
+    def do_ship_as_written(self, request: HttpRequest, obj: Transfer) -> str:
+        transfers.decide_address(obj, choice="as_written", actor=actor_of(request), reason=request.POST.get("reason", ""))
+        return "It ships as written."
+
     def do_looked(self, request: HttpRequest, obj: Transfer) -> str:
         transfers.acknowledge(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))
         return "Marked as looked at; the history keeps it."
@@ -215,7 +225,10 @@ class TransferAdmin(CausePages, CallPages, TenantAdmin):
 
     def detail_context(self, request: HttpRequest, obj: Transfer) -> dict[str, Any]:
         open_send = transfers.open_send(obj)
-        return story_context(obj) | {
+        told = story_context(obj)
+        return told | {
+            "address": addresses.seen(told["steps"]),
+            "address_doubt": obj.error if obj.state == "failed" and obj.code in transfers.ADDRESS_CODES else None,
             "sentence": SENTENCES[obj.state],
             "attention": ATTENTION.get(obj.attention or "", ""),
             "open_send": open_send,

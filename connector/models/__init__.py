@@ -1,5 +1,6 @@
 """All tables. Words as in the design: tenant, connection, integration, source record, transfer, step, effect, shipment."""
 
+from connector.models.addresses import CheckedAddress
 from connector.models.alerts import Alert, AlertChannel, AlertDelivery, AlertSeen
 from connector.models.audit import AuditChain, AuditDetail, AuditEntry, AuditSeal
 from connector.models.connections import CompanyCode, Connection, Pause, Site, Slot
@@ -37,6 +38,7 @@ __all__ = [
     "AuditSeal",
     "Backfill",
     "Baseline",
+    "CheckedAddress",
     "CompanyCode",
     "Connection",
     "CostChange",

@@ -264,6 +264,34 @@ def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str = "")
     return Outcome(transfer, before, bool(hit))
 
 
+ADDRESS_CODES = ("address_doubtful", "address_corrected")
+
+
+def decide_address(transfer: Transfer, *, choice: str, actor: str, reason: str = "") -> Outcome:
+    """A doubtful address: ship to the “proposed” one, or “as_written”. It holds for this address only. Raises NotPossible."""
+    if choice not in ("proposed", "as_written"):
+        raise ValueError("choice is “proposed” or “as_written”")
+    before = transfer.state
+    error = transfer.error or {}
+    if before != "failed" or transfer.code not in ADDRESS_CODES or not error.get("mark"):
+        raise NotPossible("There is no address to decide on here.")
+    if choice == "proposed" and not error.get("proposed"):
+        raise NotPossible("The carrier proposes no other address.")
+    with transaction.atomic():
+        _lock_record(transfer)
+        decision = {"address": choice, "mark": error["mark"], "address_by": actor, "actor": actor, "reason": reason.strip()}
+        if choice == "proposed":
+            decision["proposed"] = error["proposed"]
+        hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
+        if hit:
+            # Not the addresses: they stand with the transfer, and this entry is kept for ever.
+            told = {"choice": choice, "code": transfer.code, "reason": reason.strip()}
+            audit.append_to_record(transfer.record, [audit.Draft("decided_address", told, obj=transfer, actor=actor)])
+            wake.work()
+    transfer.refresh_from_db()
+    return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
+
+
 def needing_attention(transfers: Any) -> Any:
     """Failed, in doubt, needs approval, or finished work that needs a look."""
     return transfers.filter(Q(state__in=("failed", "in_doubt", "needs_approval")) | Q(attention__isnull=False))
@@ -275,6 +303,7 @@ __all__ = [
     "acknowledge",
     "approve",
     "cancel",
+    "decide_address",
     "decide_field",
     "decide_made",
     "decide_not_made",

@@ -3,6 +3,7 @@
 IntegrationError            vendor, operation, status, vendor code, request id, redacted text
 ├── ConfigurationError      wrong secret, URL, permission, setting: pause its scope, tell operations
 ├── Rejected                understood and refused: fail this record; mend; replay
+│   ├── AddressDoubtful     the carrier doubts where it goes: show both addresses, a person decides
 │   └── FieldConflict       our field holds somebody else's value: show both, a person decides
 ├── Conflict                changed under us (412, 428, 409): read again and retry, bounded
 ├── RateLimited             wait until `retry_after_s` has passed; not counted as an attempt
@@ -103,6 +104,35 @@ class FieldConflict(Rejected):
 
     def as_dict(self) -> dict[str, object]:
         return super().as_dict() | {"theirs": self.theirs, "ours": self.ours}
+
+
+class AddressDoubtful(Rejected):
+    """The carrier doubts the recipient's address, and nothing was bought. `mark` tells this address from a later one.
+
+    `written` and `proposed` are addresses as plain data; no proposal where the carrier has none.
+    """
+
+    default_code = "address_doubtful"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        written: dict[str, object],
+        proposed: dict[str, object] | None,
+        mark: str,
+        verdict: str,
+        **rest: object,
+    ) -> None:
+        super().__init__(message, **rest)  # type: ignore[arg-type]
+        self.written = written
+        self.proposed = proposed
+        self.mark = mark
+        self.verdict = verdict
+
+    def as_dict(self) -> dict[str, object]:
+        more = {"written": self.written, "proposed": self.proposed, "mark": self.mark, "verdict": self.verdict}
+        return super().as_dict() | more
 
 
 class Conflict(IntegrationError):

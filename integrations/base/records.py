@@ -216,6 +216,7 @@ class ShipmentRequest:
     `options` are carrier words chosen by the integration ("pickup_type": "USE_SCHEDULED_PICKUP", ...).
     Where a rule over quoted prices chose the service, `wished` is the one that the document asks for ("" for none),
     otherwise None; `quoted` is what the carrier said that it would cost.
+    `written_recipient` is the recipient as the document has it, where it ships to another spelling of the address.
     """
 
     document_key: str
@@ -230,6 +231,7 @@ class ShipmentRequest:
     customs: Customs | None = None
     wished: str | None = None
     quoted: Money | None = None
+    written_recipient: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

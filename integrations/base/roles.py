@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from integrations.base.address_checks import AddressCheck
 from integrations.base.rates import Quote
 from integrations.base.records import (
+    Address,
     Anchor,
     AttachedFile,
     BoughtShipment,
@@ -195,6 +197,19 @@ class Carrier(Pingable, Protocol):
 
     def quote(self, requests: Sequence[ShipmentRequest]) -> dict[str, Quote | Problem]:
         """What each would cost with every service, by document key. Costs nothing and may be repeated at any time."""
+
+    @property
+    def address_call(self) -> str:
+        """Method and URL of `validate_addresses`, for dry runs."""
+
+    def describe_address_check(self, address: Address) -> dict[str, object]:
+        """The body that would check one address. Raises Rejected for what cannot stand on a label."""
+
+    def validate_addresses(self, asked: Sequence[Address]) -> list[AddressCheck | Problem]:
+        """The carrier's opinion of addresses, one each in this order, batched as it allows. Nothing is changed or bought."""
+
+    def reaches_po_box(self, service: str) -> bool:
+        """Whether a service delivers to post office boxes."""
 
     def describe_request(self, request: ShipmentRequest, reference: str) -> dict[str, object]:
         """The exact body that `create_shipment` would send, for the frozen intent and for dry runs.

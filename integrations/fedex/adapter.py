@@ -6,15 +6,26 @@ import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from integrations.base.address_checks import AddressCheck
 from integrations.base.context import Context
 from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from integrations.base.http import Answer
 from integrations.base.rates import Quote
-from integrations.base.records import BoughtShipment, LabelFile, LookUp, Pending, PingLayer, Problem, ShipmentRequest, VoidResult
+from integrations.base.records import (
+    Address,
+    BoughtShipment,
+    LabelFile,
+    LookUp,
+    Pending,
+    PingLayer,
+    Problem,
+    ShipmentRequest,
+    VoidResult,
+)
 from integrations.base.roles import LookUpQuery, SendTicket
 from integrations.base.tracking import ParcelNews, TrackQuery
-from integrations.fedex import answers, checks, codes, mapping, rates, tracking
-from integrations.fedex.client import CREATE_PATH, QUOTE_PATH, FedexClient, problem
+from integrations.fedex import addresses, answers, checks, codes, mapping, rates, tracking
+from integrations.fedex.client import ADDRESS_PATH, CREATE_PATH, QUOTE_PATH, FedexClient, problem
 
 LOOK_UP_DAYS = 30
 """Track takes no longer span (sheet 12)."""
@@ -79,6 +90,58 @@ class Fedex:
         if quote is None:
             raise self._client.problem(answer, "rate quote", "Rate")
         return quote
+
+    # -- addresses -----------------------------------------------------------------------------------------
+
+    @property
+    def address_call(self) -> str:
+        """Method and URL of an address check (sheet 15)."""
+        return f"POST {self._context.urls['base'].rstrip('/')}{ADDRESS_PATH}"
+
+    def describe_address_check(self, address: Address) -> dict[str, object]:
+        """The body that checks one address. Raises Rejected for what FedEx would refuse on a label, too."""
+        return addresses.build([addresses.question(1, address)])
+
+    def validate_addresses(self, asked: Sequence[Address]) -> list[AddressCheck | Problem]:
+        """A verdict for each, 100 a call (sheet 15). A Problem where FedEx could not print the address on a label anyway.
+
+        Raises ConfigurationError, RateLimited or Unavailable where FedEx gave no answer at all.
+        """
+        found: dict[int, AddressCheck | Problem] = {}
+        questions: dict[int, addresses.Question] = {}
+        for place, address in enumerate(asked):
+            try:
+                questions[place] = addresses.question(place + 1, address)
+            except Rejected as error:
+                found[place] = Problem(error)
+        places = list(questions)
+        for i in range(0, len(places), addresses.ADDRESSES_PER_CALL):
+            some = places[i : i + addresses.ADDRESSES_PER_CALL]
+            found |= dict(zip(some, self._resolve([questions[place] for place in some]), strict=True))
+        return [found[place] for place in range(len(asked))]
+
+    def _resolve(self, asked: Sequence[addresses.Question]) -> Sequence[AddressCheck]:
+        """One call; refused as a whole because of some, halves are asked until those are found."""
+        answer = self._client.resolve_addresses(addresses.build(asked))
+        payload = answers.parse_json(answer.text)
+        if 200 <= answer.status < 300 and not answers.read_errors(payload):
+            checked = addresses.read(payload, asked)
+            if checked is not None:
+                return checked
+        error = self._client.problem(answer, "check addresses", "Address Validation")
+        if isinstance(error, ConfigurationError) and error.code in ("permission_missing", "endpoint_missing"):
+            # Shipping works without it: what stops is who insists on checked addresses, not the connection.
+            error.scope = "integration"
+        if not isinstance(error, Rejected):
+            raise error
+        if len(asked) == 1:
+            return [addresses.refused(asked[0], error)]
+        half = len(asked) // 2
+        return [*self._resolve(asked[:half]), *self._resolve(asked[half:])]
+
+    def reaches_po_box(self, service: str) -> bool:
+        """Whether a service delivers to post office boxes (sheet 15)."""
+        return addresses.reaches_po_box(service)
 
     # -- buying --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ POST /ship/v1/shipments                  buys; never repeated (sheet 5)
 POST /ship/v1/shipments/results          result of an accepted job (sheet 7)
 PUT  /ship/v1/shipments/cancel           harmless to repeat (sheet 8)
 POST /ship/v1/shipments/packages/validate, /rate/v1/rates/quotes   cost nothing (sheet 9, 10)
+POST /address/v1/addresses/resolve       changes nothing (sheet 15)
 POST /track/v1/trackingnumbers, /track/v1/referencenumbers         (sheet 11, 12), own credentials where given
 """
 
@@ -36,6 +37,7 @@ PROVEN_REFUSALS: Final = frozenset({400, 401, 403, 404, 415, 422, 429})
 TRANSACTION_ID_CHARS: Final = 40
 CREATE_PATH: Final = "/ship/v1/shipments"
 QUOTE_PATH: Final = "/rate/v1/rates/quotes"
+ADDRESS_PATH: Final = "/address/v1/addresses/resolve"
 
 _SEVERITY = (Reaction.BROKEN, Reaction.LOGIN, Reaction.FORBIDDEN, Reaction.CONFIGURATION, Reaction.REJECTED)
 
@@ -155,6 +157,11 @@ class FedexClient:
     def quote(self, body: dict[str, object]) -> Answer:
         """Ask for rates (sheet 10)."""
         return self._ship("POST", QUOTE_PATH, "rate quote", body)
+
+    def resolve_addresses(self, body: dict[str, object]) -> Answer:
+        """Have up to 100 addresses checked (sheet 15)."""
+        http = self._context.http("base", self._ship_auth)
+        return self._call(http, "POST", ADDRESS_PATH, "check addresses", body, ("calls", "address"))
 
     def track_numbers(self, body: dict[str, object]) -> Answer:
         """Track up to 30 numbers (sheet 11)."""

@@ -36,6 +36,9 @@ SERVICE_TYPES: Final = _words(
 GROUND_SERVICES: Final = frozenset({"FEDEX_GROUND", "GROUND_HOME_DELIVERY", "SMART_POST"})
 """Carried only in the shipper's own packaging (sheet 19.2)."""
 
+PO_BOX_SERVICE: Final = "SMART_POST"
+"""Ground Economy, the only one that goes to post office boxes (sheet 15)."""
+
 PICKUP_TYPES: Final = frozenset({"CONTACT_FEDEX_TO_SCHEDULE", "DROPOFF_AT_FEDEX_LOCATION", "USE_SCHEDULED_PICKUP"})
 PAYMENT_TYPES: Final = frozenset({"SENDER", "RECIPIENT", "THIRD_PARTY", "COLLECT"})
 RATE_TYPES: Final = frozenset({"LIST", "NONE", "PREFERRED", "ACCOUNT", "INCENTIVE", "RETAIL"})

@@ -307,6 +307,14 @@ def _plain(text: str, what: str, notes: list[str]) -> str:
 
 def _party(address: Address, who: str, notes: list[str], residential: bool | None = None) -> Body:
     """One party (sheet 5.3): contact and address, nothing empty."""
+    place = place_of(address, who, notes)
+    if residential is not None:
+        place["residential"] = residential
+    return {"contact": _contact(address, str(place["countryCode"]), who, notes), "address": place}
+
+
+def place_of(address: Address, who: str, notes: list[str]) -> Body:
+    """Where it goes, as every API of FedEx wants it (sheet 5.3, 15). Raises Rejected for what FedEx is bound to refuse."""
     country = address.country.strip().upper()
     if not re.fullmatch(r"[A-Z]{2}", country):
         raise _refused(f"The {who}'s country is missing or no ISO code.", "country_invalid", f"{who}.country")
@@ -316,9 +324,7 @@ def _party(address: Address, who: str, notes: list[str], residential: bool | Non
     if postal_code := _postal_code(address, country, who):
         place["postalCode"] = postal_code
     place["countryCode"] = country
-    if residential is not None:
-        place["residential"] = residential
-    return {"contact": _contact(address, country, who, notes), "address": place}
+    return place
 
 
 def _contact(address: Address, country: str, who: str, notes: list[str]) -> Body:

@@ -1,4 +1,4 @@
-"""The simulated FedEx: OAuth, Ship, Rate and Track as sheet 18 wants them, stateful, strict, and able to misbehave.
+"""The simulated FedEx: OAuth, Ship, Rate, Track and Address Validation as sheet 18 wants them: strict, and able to misbehave.
 
 Written from the vendor's facts (`apis/fedex.md`, official OpenAPI files), not from our client's habits. It bills every
 create it accepts and never de-duplicates, so that a double purchase shows. Labels are not stored: their bytes
@@ -33,6 +33,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from integrations.base.simulator import SimRequest, SimResponse
+from integrations.fedex import simulator_addresses as addresses
 from integrations.fedex import simulator_checks as checks
 from integrations.fedex import simulator_rating as rating
 from integrations.fedex import simulator_tracking as tracking
@@ -106,6 +107,7 @@ class FedexSimulator(Door):
         self.route("POST", "/ship/v1/shipments/results", self._results)
         self.route("POST", "/ship/v1/shipments/packages/validate", self._validate)
         self.route("POST", "/rate/v1/rates/quotes", self._quote)
+        self.route("POST", "/address/v1/addresses/resolve", self._resolve_addresses)
         self.route("POST", "/track/v1/trackingnumbers", self._track_numbers)
         self.route("POST", "/track/v1/trackingdocuments", self._track_documents)
         self.route("POST", "/track/v1/referencenumbers", self._track_reference)
@@ -419,6 +421,21 @@ class FedexSimulator(Door):
                 "alerts": alerts,
             },
         )
+
+    # -- Address Validation --------------------------------------------------------------------------------------
+
+    def _resolve_addresses(self, request: SimRequest) -> SimResponse:
+        """Sheet 15; what decides stands in `simulator_addresses`."""
+        body = self._body(request)
+        if body is None:
+            return self._not_json(request)
+        errors = addresses.request_errors(body)
+        if errors:
+            return self._refuse(request, 400, *errors)
+        names = self._option("names")
+        found = [addresses.resolve(as_dict(row), names=names) for row in body["addressesToValidate"]]
+        canned = [alert("NOTE", "VIRTUAL.RESPONSE", "This is a Virtual Response.")] if self._option("virtual_addresses") else []
+        return self._ok(request, {"resolvedAddresses": found, "alerts": canned})
 
     # -- Track ---------------------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ CONSOLE = SimulatorConsole(
     places=(
         Place("buy", "Buying a label", "^POST /ship/v1/shipments$"),
         Place("track", "Tracking", "^POST /track/"),
+        Place("address", "Checking addresses", "^POST /address/"),
         Place("token", "Asking for a token", "^POST /oauth/token$"),
         EVERY_CALL,
     ),

@@ -32,6 +32,8 @@ OPTIONS: dict[str, Any] = {
     "unauthorized_shape": None,  # 1, 2, 3: one shape for every refused token; None: by its reason
     "long_references": "refuse",  # or "cut": unpublished, see sheet 5.7
     "ground_digits": 12,  # or 15
+    "address_allowed": True,  # False: the Ship projects lack Address Validation
+    "virtual_addresses": False,  # the sandbox's canned answers to address checks (sheet 18)
     "split_projects": False,  # True: Ship projects may not use Track (sheet 2)
 }
 
@@ -109,6 +111,8 @@ class Door(Simulator):
             return self._unauthorized(request, self._option("unauthorized_shape") or reason)
         api = request.path.split("/")[1]
         allowed = self.state["projects"][project]["apis"]
+        if api == "address":
+            allowed = ["address"] if self._option("address_allowed") and "ship" in allowed else []
         if api not in allowed or (api == "track" and self._option("split_projects") and "ship" in allowed):
             return self._refuse(request, 403, error("FORBIDDEN.ERROR", "This project may not use this API."))
         too_many = self._limit(project, api) or {"429_window": _WINDOW_TEXT, "429_daily": _DAILY_TEXT}.get(fault)

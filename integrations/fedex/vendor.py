@@ -13,7 +13,8 @@ LOCALE = re.compile(r"[a-z]{2}_[A-Z]{2}")
 
 SETUP_HELP = """\
 1. Sign in at developer.fedex.com with the FedEx user that owns the shipping account and create an organisation.
-2. Create a project of the kind "Ship, Rate & Other APIs", add your 9-digit account number to it, and add the APIs Ship and Rate.
+2. Create a project of the kind "Ship, Rate & Other APIs", add your 9-digit account number to it, and add the APIs Ship and Rate
+   (and Address Validation, if addresses are to be checked before labels are bought).
    The project page shows an API Key and a Secret Key: enter them here as API key and Secret key.
 3. Create a second project of the kind "Track API" and enter its keys as Track API key and Track secret key. Leave them empty only
    if your first project offers Track as well. Track must be enabled: when the answer to a purchase is lost on its way, the
@@ -69,6 +70,8 @@ VENDOR = Vendor(
         Limit("token", "host", 1, 5),
         Limit("calls", "credential", 1400, 10),
         Limit("track", "credential", 100_000, 86_400),
+        # FedEx tells Track's default only (sheet 3); a quota of another size is a setting of the connection.
+        Limit("address", "credential", 100_000, 86_400),
     ),
     max_parallel=8,
     settings_defaults={"locale": "en_US"},

@@ -564,7 +564,9 @@ def _carrier_options(context: ShipContext) -> dict[str, object]:
 def bought_digest(request: ShipmentRequest) -> str:
     """Digest over what was bought with: recipient, packages, weight, service, references. Not the date, not the price.
 
-    The service is the document's own also where a rule over prices bought another: that is no change of the document.
+    Recipient and service are the document's own: a corrected address, or a service that a rule over prices chose, is no
+    change of the document.
     """
+    recipient = request.written_recipient or request.recipient
     service = request.service if request.wished is None else request.wished
-    return audit.digest(codec.encode([request.recipient, request.packages, service, request.references]))
+    return audit.digest(codec.encode([recipient, request.packages, service, request.references]))

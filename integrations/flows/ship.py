@@ -1,22 +1,24 @@
 """Ship: a ready ERP document becomes a carrier's label, and its number stands in the ERP.
 
-ship    read (→ read goods, abroad) → map (→ quote → choose service, see `rates`) → last look → buy label → write tracking
-        (→ link to the supplier, see `supplier`) (→ label in the ERP, see `attach`) (→ freight cost, see `freight`)
+ship    read (→ read goods, abroad) → map (→ check address, see `address_check`) (→ quote → choose service, see `rates`)
+        → last look → buy label → write tracking (→ link to the supplier, see `supplier`)
+        (→ label in the ERP, see `attach`) (→ freight cost, see `freight`)
 void    cancel at carrier → clear tracking (or buy again) (→ take back freight cost)
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from connector.models import Connection, EffectSend, Integration, Package, Shipment, Site, SourceRecord, Transfer
 from connector.services import clock, quotes, shipments, vendors
 from connector.services.engine.effects import Adoption, Stored
-from connector.services.engine.run import Run
+from connector.services.engine.run import Job, Run
 from connector.services.engine.signals import Cancelled, Skipped
 from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
@@ -32,7 +34,7 @@ from integrations.base.records import (
     WriteBack,
 )
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
-from integrations.flows import attach, freight, mapping, rates, supplier
+from integrations.flows import address_check, attach, freight, mapping, rates, supplier
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -54,7 +56,7 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         document: Document = run.read("read", erp.read_documents)
         still_ready(run, document)
         goods = run.read("read goods", erp.read_goods, beside=True) if crosses_border(run, document) else None
-        request = run.map("map", request_of, document, goods)
+        request = address_check.settle(run, carrier, run.map("map", request_of, document, goods))
         if rates.wanted(run):
             context = ship_context(run.job.integration, run.source_record, run.site())
             request = rates.best(run, carrier, request, document, context)
@@ -145,6 +147,23 @@ def request_of(run: Run, document: Document, goods: Goods | None = None) -> Ship
     """What the carrier is asked to ship for this document."""
     context = ship_context(run.job.integration, run.source_record, run.site())
     return mapping.request_of(context, document, goods)
+
+
+def look_ahead(job: Job, carrier: Carrier, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
+    """Have the addresses of a claimed group checked together, of those documents that would be bought for."""
+    if not address_check.wanted(job):
+        return
+    found = []
+    for transfer, document in read:
+        record = transfer.record
+        if document.cancelled or not document.ready or document.tracking_number.strip() or record.held:
+            continue
+        context = ship_context(job.integration, record, job.site(record.company_code, record.site))
+        try:
+            found.append(mapping.request_of(context, document).recipient)
+        except (Rejected, Skipped, ConfigurationError):
+            continue  # its own run says what is wrong
+    address_check.ahead(job, carrier, found, batch)
 
 
 def ship_context(integration: Integration, record: SourceRecord, site: Site | None) -> mapping.ShipContext:

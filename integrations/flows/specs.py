@@ -15,6 +15,7 @@ FLOWS: dict[str, FlowSpec] = {
         "ship",
         ship.ship,
         prefetch=lambda erp: erp.read_documents,
+        look_ahead=ship.look_ahead,
         operations={
             ship.BuyLabel.kind: ship.BuyLabel,
             attach.AttachFile.kind: attach.attach_file,

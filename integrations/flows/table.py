@@ -82,6 +82,8 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("read", "Read the document", "read", "source", (3, 5), per=20),
         Stage("read goods", "Read the goods for customs", "read", "source", (1, 3), optional=True),
         Stage("map", "Prepare the request", "map"),
+        Stage("check address", "Check the address", "read", "target", (0, 1), per=20, option="address_check"),
+        Stage("choose address", "Choose the address", "map", option="address_check"),
         Stage("quote", "Ask for prices", "read", "target", (1, 1), option="rates"),
         Stage("choose service", "Choose among the offers", "map", option="rates"),
         Stage("last look", "Last look before buying", "guard"),
@@ -125,14 +127,17 @@ STAGES: dict[str, tuple[Stage, ...]] = {
 }
 
 
+OFF = "off"
+
+
 def stages_of(flow: str, options: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages of a flow with these options of the integration: those of options that are off do not exist."""
     return tuple(stage for stage in STAGES.get(flow, ()) if not stage.option or is_on(options.get(stage.option)))
 
 
 def is_on(value: Any) -> bool:
-    """Whether an option's value lets its stages exist: a choice may have "none" for that."""
-    return bool(value) and value != "none"
+    """Whether an option's value lets its stages exist: a choice may have "none" or "off" for that."""
+    return bool(value) and value not in ("none", OFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +278,31 @@ SHIP_OPTIONS = (
         choices=SUB_PACKAGINGS,
     ),
     Option("residential", "Residential delivery", "boolean", None, "Not set: no, except for GROUND_HOME_DELIVERY."),
+    Option(
+        "address_check",
+        "Check addresses before buying",
+        "choice",
+        OFF,
+        "The carrier's advice on the recipient's address. warn: it ships, and the advice is kept. "
+        "block: a doubtful address waits for a person, and nothing ships unchecked.",
+        choices=(OFF, "warn", "block"),
+    ),
+    Option(
+        "address_correction",
+        "Correct addresses",
+        "choice",
+        "never",
+        "Where the carrier knows the address in another spelling. never: it ships as written. ask: it waits for a person. "
+        "apply: it ships to the carrier's spelling. The ERP is never changed.",
+        choices=("never", "ask", "apply"),
+    ),
+    Option(
+        "residential_from_check",
+        "Tell homes by the address check",
+        "boolean",
+        False,
+        "Residential delivery as the carrier sorts the address, where “Residential delivery” is not set.",
+    ),
     Option(
         "ship_date", "Ship date", "choice", "today", "planned: the planned date, at most today.", choices=("today", "planned")
     ),

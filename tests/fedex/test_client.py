@@ -354,6 +354,7 @@ def test_the_manifest_keeps_to_the_interface():
         ("token", "host", 1, 5),
         ("calls", "credential", 1400, 10),
         ("track", "credential", 100_000, 86_400),
+        ("address", "credential", 100_000, 86_400),
     }
 
 

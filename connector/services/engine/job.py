@@ -19,7 +19,7 @@ class Prefetched:
 
     value: Any
     at: float
-    batch: uuid.UUID
+    batch: uuid.UUID | None
 
 
 @dataclass(slots=True)

@@ -128,6 +128,8 @@ class Steps(ExchangeBuffer):
                 self._read_at = boottime()
             with self._call(many):
                 value = many(keys).get(keys[0])
+            if isinstance(value, Prefetched):  # a call made for several documents told it
+                value, step.batch = value.value, value.batch
         self._prefetched = None
         if value is None:
             value = Problem(

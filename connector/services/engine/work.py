@@ -50,6 +50,9 @@ MAX_STALE = 3
 class FlowSpec:
     """A flow as the loop needs it: its code, and the one read that is done ahead for a claimed group.
 
+    `look_ahead` may ask the target about several documents that were read ahead, in one call: from the job, the target's
+    adapter, the transfers with their documents, and the batch its exchanges belong to. It keeps the answers itself, and
+    what it could not learn each run asks for.
     `operations` makes what it does once only, by kind, from a run and the target's adapter: for look-ups outside the flow.
     """
 
@@ -57,6 +60,7 @@ class FlowSpec:
     code: FlowCode
     prefetch: Callable[[Any], Callable[[Sequence[str]], Mapping[str, Any]]] | None = None
     operations: Mapping[str, Callable[[Run, Any], Any]] = field(default_factory=dict)
+    look_ahead: Callable[[Job, Any, Sequence[tuple[Transfer, Any]], uuid.UUID], None] | None = None
 
 
 Flows = Mapping[str, FlowSpec]
@@ -346,11 +350,26 @@ def _prefetch(job: Job, flows: Flows, group: Group, sends: Mapping[int, list[Eff
         except Exception:
             logger.exception("reading ahead failed; each document is read alone")
         Exchange.objects.bulk_create(buffer.take())
-        for transfer in reading:
-            value = values.get(transfer.source_key)
-            if value is not None and not isinstance(value, Problem):
-                made[transfer.pk] = Prefetched(value, at, batch)
+        got = [(t, v) for t in reading if (v := values.get(t.source_key)) is not None and not isinstance(v, Problem)]
+        made |= {transfer.pk: Prefetched(value, at, batch) for transfer, value in got}
+        if spec.look_ahead is not None and len(got) > 1:
+            _look_ahead(job, spec.look_ahead, got)
     return made
+
+
+def _look_ahead(job: Job, look: Callable[..., None], got: Sequence[tuple[Transfer, Any]]) -> None:
+    """Ask the target about documents read ahead; what goes wrong is no error of any of them."""
+    batch = uuid.uuid4()
+    buffer = ExchangeBuffer(job.connections, batch=batch)
+    buffer.step = "look ahead"
+    try:
+        with recording(buffer):
+            look(job, job.adapter(job.target), got, batch)
+    except IntegrationError as error:
+        logger.info("asking about %s documents ahead failed (%s)", len(got), error.code)
+    except Exception:
+        logger.exception("asking about documents ahead failed; each asks for itself")
+    Exchange.objects.bulk_create(buffer.take())
 
 
 def _attempt(run: Run, flows: Flows, probe: Pause | None) -> None:

@@ -165,6 +165,23 @@ class DocumentHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the header of an ERP document shows of its shipping: enough to compare, too little to ship.
+
+    `tracking_number` None: the connection has no field for it. `date` is the one that polls go by.
+    """
+
+    key: str
+    number: str
+    state: str
+    cancelled: bool
+    site: str
+    tracking_number: str | None
+    forwarder: str = ""
+    date: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Stands in a batch answer where one item could not be read; the others are unharmed."""
 

@@ -32,6 +32,7 @@ from integrations.base.records import (
     PostedCharge,
     Problem,
     ShipmentRequest,
+    Standing,
     StatusWrite,
     VoidResult,
     WriteBack,
@@ -99,6 +100,15 @@ class Erp(Pingable, Protocol):
 
     def read_documents(self, keys: Sequence[str]) -> dict[str, Document | Problem]:
         """Read documents with lines, handling units and receiver address, batched. One key, one answer."""
+
+    def read_standings(self, keys: Sequence[str]) -> dict[str, Standing | Problem]:
+        """Read the headers of documents and nothing else, batched; what is not there is a Problem `document_gone`."""
+
+    def list_numbered(self, query: ListQuery, after: str = "") -> Iterator[list[Standing]]:
+        """Yield pages of documents of at most 20 sites, in any state, that hold a tracking number, in order of their keys.
+
+        `since` limits by the date column, in which here a null date is outside; `after` is the key to go on behind.
+        """
 
     def read_goods(self, keys: Sequence[str]) -> dict[str, Goods | Problem]:
         """Read what customs wants to know of documents' lines: price, weight, origin. Asked only for parcels that need it."""
@@ -238,6 +248,9 @@ class Carrier(Pingable, Protocol):
 
     def track(self, queries: Sequence[TrackQuery]) -> dict[str, ParcelNews | Problem]:
         """News of parcels, batched as the carrier allows. A number that is not answered is left out."""
+
+    def is_number(self, text: str) -> bool:
+        """Whether a text has the form of this carrier's tracking numbers."""
 
     def proof_of_delivery(self, query: TrackQuery) -> LabelFile | None:
         """The carrier's document that a parcel was delivered; None where it has none (yet)."""

@@ -52,7 +52,10 @@ class TrackQuery:
 
 @dataclass(frozen=True, slots=True)
 class ParcelNews:
-    """What a carrier says of one number. `known` False: not in its system (yet). None and "" say nothing."""
+    """What a carrier says of one number. `known` False: not in its system (yet). None and "" say nothing.
+
+    `recipient_country` and `recipient_postal_code` are where it was to go when it was sent.
+    """
 
     tracking_number: str
     scans: tuple[Scan, ...] = ()
@@ -61,6 +64,9 @@ class ParcelNews:
     estimated_delivery: dt.date | None = None
     signed_by: str = ""
     known: bool = True
+    recipient_country: str = ""
+    recipient_postal_code: str = ""
+    package_count: int | None = None
 
 
 def state_of(scans: Iterable[tuple[dt.datetime, str]]) -> tuple[str, dt.datetime | None]:

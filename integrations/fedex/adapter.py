@@ -302,6 +302,10 @@ class Fedex:
                 found[number] = told if isinstance(told, ParcelNews) else Problem(_untracked(number, *told))
         return found
 
+    def is_number(self, text: str) -> bool:
+        """Whether a text has the form of a FedEx tracking number (sheet 18)."""
+        return tracking.is_number(text)
+
     def proof_of_delivery(self, query: TrackQuery) -> LabelFile | None:
         """The signature proof of delivery as PDF (sheet 13); None where FedEx has none (yet), or sends something else.
 

@@ -21,6 +21,8 @@ SCANS_PER_PARCEL = 200
 NOT_KNOWN = "TRACKING.TRACKINGNUMBER.NOTFOUND"
 NO_PROOF = frozenset({NOT_KNOWN, "TRACKINGDOCUMENT.DOCUMENT.UNAVAILABLE"})
 """There is no proof of delivery to be had (yet)."""
+ELSEWHERE = frozenset({"RR", "RM", "RA", "PR", "AS", "HA", "RS", "RT"})
+"""After these events a parcel may go to another place than it was sent to (sheet 14)."""
 SIGNATURE_HEADER = "fdx-signature"
 
 
@@ -48,6 +50,18 @@ def status_of(code: object, *, derived: bool = False) -> str:
     """Our state for a code, "" for one that says nothing about the state or that nobody has told us about."""
     word = str(code or "").strip().upper()
     return "" if word in DERIVED_ONLY and not derived else STATUS.get(word, "")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a FedEx tracking number (sheet 18): 12 or 15 digits with their check digit, or 20 or 22 digits."""
+    if not text.isascii() or not text.isdigit():
+        return False
+    digits = [int(digit) for digit in text]
+    if len(digits) == 12:
+        return sum(digit * (3, 1, 7)[place % 3] for place, digit in enumerate(digits[:11])) % 11 % 10 == digits[11]
+    if len(digits) == 15:
+        return sum(digit * (1, 3)[place % 2] for place, digit in enumerate(reversed(digits))) % 10 == 0
+    return len(digits) in (20, 22)
 
 
 # -- asking --------------------------------------------------------------------------------------------------
@@ -124,7 +138,7 @@ def _choose(results: list[dict[str, Any]], query: TrackQuery | None) -> dict[str
 
 
 def _news(number: str, result: dict[str, Any]) -> ParcelNews:
-    delivery = _dict(result.get("deliveryDetails"))
+    delivery, place = _dict(result.get("deliveryDetails")), _sent_to(result)
     return ParcelNews(
         tracking_number=number,
         scans=_scans(result),
@@ -132,7 +146,16 @@ def _news(number: str, result: dict[str, Any]) -> ParcelNews:
         ship_date=_ship_date(result),
         estimated_delivery=_estimated(result),
         signed_by=(_text(delivery.get("signedByName")) or _text(delivery.get("receivedByName")))[:120],
+        recipient_country=_text(place.get("countryCode")).upper()[:2],
+        recipient_postal_code=_text(place.get("postalCode"))[:20],
+        package_count=int(count) if (count := _text(_dict(result.get("packageDetails")).get("count"))).isdecimal() else None,
     )
+
+
+def _sent_to(result: dict[str, Any]) -> dict[str, Any]:
+    """The recipient's address; empty where somebody has had the parcel sent elsewhere, or it goes back (sheet 11.2, 14)."""
+    events = {_text(_dict(event).get("eventType")).upper() for event in _list(result.get("scanEvents"))}
+    return {} if events & ELSEWHERE else _dict(_dict(result.get("recipientInformation")).get("address"))
 
 
 def _scans(result: dict[str, Any]) -> tuple[Scan, ...]:
@@ -301,4 +324,14 @@ def _text(value: object) -> str:
     return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
-__all__ = ["NUMBERS_PER_CALL", "build_proof", "build_track", "is_signed", "read_news", "read_proof", "read_push", "status_of"]
+__all__ = [
+    "NUMBERS_PER_CALL",
+    "build_proof",
+    "build_track",
+    "is_number",
+    "is_signed",
+    "read_news",
+    "read_proof",
+    "read_push",
+    "status_of",
+]

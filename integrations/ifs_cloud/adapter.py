@@ -24,12 +24,13 @@ from integrations.base.records import (
     PingLayer,
     PostedCharge,
     Problem,
+    Standing,
     StatusWrite,
     WriteBack,
     WriteResult,
 )
 from integrations.base.roles import ListQuery, SendTicket
-from integrations.ifs_cloud import mapping, uses, writing
+from integrations.ifs_cloud import mapping, standing, uses, writing
 from integrations.ifs_cloud.attaching import Attaching
 from integrations.ifs_cloud.client import PERMISSION_REMEDY, Record, Row, posted
 from integrations.ifs_cloud.containing import only_this_record as _only_this_record
@@ -225,6 +226,55 @@ class IfsCloud(Attaching):
             for row in rows
         }
         return {number: found[pair] for number, pair in wanted.items() if pair in found}
+
+    def read_standings(self, keys: Sequence[str]) -> dict[str, Standing | Problem]:
+        """Read headers alone, one request per 20 keys; a key that IFS does not answer for is a Problem `document_gone`."""
+        return _by_key(keys, self._standings)
+
+    def _standings(self, numbers: Sequence[int]) -> dict[int, Standing | Problem]:
+        shipment = self.profile.shipment
+        pages = self.client.pages(
+            shipment.header,
+            operation="read numbers",
+            where=mapping.any_shipment(shipment.key, numbers),
+            select=standing.fields(shipment),
+            orderby=[shipment.key],
+            top=PAGE_SIZE_CAP,
+        )
+        found: dict[int, Standing | Problem] = {}
+        broken = 0
+        for row in (row for rows in pages for row in rows):
+            try:
+                found[mapping.shipment_number(row, shipment.key)] = standing.standing(row, shipment)
+            except Rejected:
+                broken += 1
+        return {number: found.get(number) or Problem(_gone(number, broken)) for number in numbers}
+
+    def list_numbered(self, query: ListQuery, after: str = "") -> Iterator[list[Standing]]:
+        """Yield pages of shipments that hold a tracking number; nothing where the profile names no field for it."""
+        _only_shipments(query.kind)
+        shipment = self.profile.shipment
+        if len(query.sites) > GROUP:
+            raise ValueError(f"at most {GROUP} sites at once")
+        if shipment.tracking_field is None:
+            return
+        behind = mapping.shipment_of(after) if after else None
+        where = standing.numbered_clause(shipment, sorted({site.code for site in query.sites}), query.since, behind)
+        pages = self.client.pages(
+            shipment.header,
+            operation="list numbers",
+            where=where,
+            select=standing.fields(shipment),
+            orderby=[shipment.key],
+        )
+        for rows in pages:
+            made = []
+            for row in rows:
+                try:
+                    made.append(standing.standing(row, shipment))
+                except Rejected as problem:
+                    self.unreadable.append(f"{mapping.text(row, shipment.key) or 'a row without number'}: {problem.message}")
+            yield made
 
     def read_goods(self, keys: Sequence[str]) -> dict[str, Goods | Problem]:
         """Read what customs wants to know: shipment lines, their order lines, the orders' currencies; three calls per 20."""

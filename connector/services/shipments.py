@@ -189,7 +189,7 @@ def void_request(shipment: Shipment, *, then: str, actor: str, reason: str) -> T
         shipment.refresh_from_db()
         if shipment.state != Shipment.State.ACTIVE:
             raise NotPossible(f"This shipment is {shipment.get_state_display().lower()} already.")
-        _close_unfinished(record, actor)
+        close_unfinished(record, actor)
         transfer = open_transfer(
             record, flow="void", decision={"shipment": shipment.pk, "then": then, "actor": actor, "reason": reason.strip()}
         )
@@ -200,7 +200,7 @@ def void_request(shipment: Shipment, *, then: str, actor: str, reason: str) -> T
     return transfer
 
 
-def _close_unfinished(record: SourceRecord, actor: str) -> None:
+def close_unfinished(record: SourceRecord, actor: str) -> None:
     """End the record's unfinished transfer so that another may begin. Raises NotPossible while a send is open or it runs."""
     open_send = EffectSend.objects.filter(effect__record=record, outcome__in=EffectSend.OPEN).exists()
     if open_send:
@@ -248,7 +248,7 @@ def buy_again(record: SourceRecord, *, actor: str, reason: str) -> Transfer:
         record = SourceRecord.objects.select_for_update().get(pk=record.pk)
         if not record.held:
             raise NotPossible("This document has not been voided: there is nothing to buy again.")
-        _close_unfinished(record, actor)
+        close_unfinished(record, actor)
         transfer = _next_generation(record, actor, reason.strip())
     return transfer
 

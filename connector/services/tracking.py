@@ -179,7 +179,7 @@ def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment]
     by_number = {item.tracking_number: item for item in news if item.known}
     held = Package.objects.filter(carrier_id=carrier_id, tracking_number__in=list(by_number), voided=False)
     packages = list(held.select_related("shipment"))
-    ours = [(p, by_number[p.tracking_number]) for p in packages if _is_ours(p, by_number[p.tracking_number])]
+    ours = [(p, by_number[p.tracking_number]) for p in packages if is_ours(p, by_number[p.tracking_number])]
     changed = 0
     targets: dict[int, frozenset[str]] = {}
     touched = {p.shipment_id for p, _ in ours} | {s.pk for s in asked}
@@ -189,7 +189,7 @@ def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment]
     return changed
 
 
-def _is_ours(package: Package, news: ParcelNews) -> bool:
+def is_ours(package: Package, news: ParcelNews) -> bool:
     """Not a parcel of another year under the same number: carriers use their numbers again."""
     if package.carrier_unique_id and news.unique_id:
         return package.carrier_unique_id == news.unique_id
@@ -371,6 +371,7 @@ __all__ = [
     "FLOW",
     "TrackResult",
     "due",
+    "is_ours",
     "merge",
     "next_ask_s",
     "open_write_back",

@@ -149,17 +149,18 @@ def check_ours(context: ShipContext, slots: Slots) -> None:
             "not_ours",
             "Map the ship-via in the integration's value map “service”, or enter the forwarder in the ERP.",
         )
-    if _carrier(context, forwarder).casefold() != context.carrier:
+    if carrier_of(context.value_maps, context.carrier, forwarder).casefold() != context.carrier:
         raise Skipped(
             f"For another carrier: {forwarder}.", "other_carrier", "If it is ours, map the forwarder in the value map “carrier”."
         )
 
 
-def _carrier(context: ShipContext, forwarder: str) -> str:
-    carrier = _mapped(context.value_maps.get("carrier", {}), forwarder)
-    if not carrier and "carrier" not in context.value_maps:
-        prefixes = CARRIER_PREFIXES.get(context.carrier, ())
-        carrier = context.carrier if forwarder.upper().startswith(prefixes) else ""
+def carrier_of(value_maps: Mapping[str, Mapping[str, Any]], ours: str, forwarder: str) -> str:
+    """The carrier behind a forwarder, "" for one that nobody has mapped; `ours` is the integration's."""
+    carrier = _mapped(value_maps.get("carrier", {}), forwarder)
+    if not carrier and "carrier" not in value_maps:
+        prefixes = CARRIER_PREFIXES.get(ours, ())
+        carrier = ours if forwarder.upper().startswith(prefixes) else ""
     return carrier
 
 
@@ -173,7 +174,7 @@ def mapped(context: ShipContext, slots: Slots, slot: Slot) -> str:
     """What a slot's value map makes of its value, with the rule that holds where the map has no entry; "" for nothing."""
     if slot.value_map == "carrier":
         forwarder = slots.text(slot.name)
-        return _carrier(context, forwarder) if forwarder else ""
+        return carrier_of(context.value_maps, context.carrier, forwarder) if forwarder else ""
     if slot.value_map == "service":
         return _service(context, slots)
     value = slots.text(slot.name)

@@ -22,6 +22,7 @@ from connector.services.engine.run import Job, Run
 from connector.services.engine.signals import Cancelled, Skipped
 from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
+from integrations.base.places import letters, same_postal_code
 from integrations.base.records import (
     BoughtPackage,
     BoughtShipment,
@@ -85,7 +86,11 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
         run.skip_step(WRITE, _WRITE_KIND, f"{decision.get('actor', 'a person')} decided to keep what stands in the ERP")
         return
     result = run.write(
-        WRITE, erp.write_tracking, run.source_key, _write_of(run, label, overwrite=decision.get("field_conflict") == "ours")
+        WRITE,
+        erp.write_tracking,
+        run.source_key,
+        _write_of(run, label, overwrite=decision.get("field_conflict") == "ours"),
+        again=bool(decision.get("write_again")),
     )
     if result is not None:
         run.document_version = result.version
@@ -111,7 +116,8 @@ def void(run: Run, erp: Erp, carrier: Carrier) -> None:
         run.finishers.append(lambda: shipments.rebuy_after_void(run.source_record, told["actor"], told["reason"]))
     else:
         ours = shipments.numbers_of(run.source_record)
-        cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, ours, key=str(shipment.pk))
+        again = bool(told.get("write_again"))
+        cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, ours, key=str(shipment.pk), again=again)
         if cleared is not None:
             run.document_version = cleared.version
     attach.tell_left(run, shipment)
@@ -183,6 +189,12 @@ def ship_context(integration: Integration, record: SourceRecord, site: Site | No
         site_address=vendors.address_of(site.address) if site is not None else None,
         today=clock.local_now().astimezone(zone).date(),
     )
+
+
+def another_carrier(integration: Integration, forwarder: str) -> bool:
+    """Whether a forwarder on a document is that of another carrier; an empty one tells nothing."""
+    slug = registry.get(integration.target.vendor).slug
+    return bool(forwarder) and mapping.carrier_of(integration.value_maps, slug, forwarder).casefold() != slug
 
 
 def changed(integration: Integration, record: SourceRecord, document: Document) -> str:
@@ -426,24 +438,17 @@ def _master_first(master: str, numbers: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([master, *numbers]))
 
 
-def _postal(value: str) -> str:
-    return "".join(c for c in value.upper() if c.isalnum())
-
-
 def _differences(request: ShipmentRequest, match: Any, account: str) -> list[str]:
     """Which fields the carrier names and names otherwise; what it leaves out is neutral (ENGINE 2.4)."""
     different = []
     to = request.recipient
     if match.recipient_country and match.recipient_country.upper() != to.country.upper():
         different.append("recipient country")
-    if match.recipient_postal_code and to.postal_code:
-        theirs, ours = _postal(match.recipient_postal_code), _postal(to.postal_code)
-        length = 5 if to.country.upper() == "US" else max(len(theirs), len(ours))
-        if theirs[:length] != ours[:length]:
-            different.append("postal code")
+    if not same_postal_code(match.recipient_postal_code or "", to.postal_code, to.country):
+        different.append("postal code")
     if match.ship_date and match.ship_date != request.ship_date:
         different.append("ship date")
-    if match.account and _postal(match.account) != _postal(account):
+    if match.account and letters(match.account) != letters(account):
         different.append("account")
     if (
         match.package_count

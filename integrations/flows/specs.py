@@ -21,6 +21,7 @@ FLOWS: dict[str, FlowSpec] = {
             attach.AttachFile.kind: attach.attach_file,
             freight.PostCharge.kind: freight.post_charge,
         },
+        another_carrier=ship.another_carrier,
     ),
     "void": FlowSpec("void", ship.void),
     "track": FlowSpec("track", track.track),

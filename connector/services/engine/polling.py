@@ -209,7 +209,7 @@ def _renew(run: _Poll) -> None:
 
 def _poll(run: _Poll, sweep: bool) -> None:
     now = run.state.db_now  # type: ignore[attr-defined]
-    sites = _sites(run)
+    sites = sites_of(run.integration, run.companies)
     swept = run.state.last_sweep_at
     # A person's word for once. It is forgotten when a poll has passed, not before.
     asked = run.state.cursor.get(LOOK)
@@ -242,13 +242,12 @@ def _poll(run: _Poll, sweep: bool) -> None:
         FlowState.objects.filter(pk=run.state.pk, lease_owner=run.owner).update(last_sweep_at=clock.at())
 
 
-def _sites(run: _Poll) -> list[RoleSite]:
-    """The sites this integration covers. Raises ConfigurationError when there are none."""
-    integration = run.integration
+def sites_of(integration: Integration, companies: Sequence[Company]) -> list[RoleSite]:
+    """The sites an integration covers, of its source's company codes. Raises ConfigurationError when there are none."""
     wanted = set(integration.company_codes)
     found = [
         RoleSite(company.code, site.code)
-        for company in run.companies
+        for company in companies
         if not wanted or company.code in wanted
         for site in company.sites
     ]

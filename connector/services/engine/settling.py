@@ -334,12 +334,16 @@ class Settling(Intents):
         self._done(step, operation, send, None, result, act="adopted", after_restore=True)
         return operation.remember(result)
 
+    def payload_of(self, operation: Operation[P, Any], send: EffectSend) -> P | None:
+        """What was sent, if it was kept. Raises Stuck for what this release cannot read."""
+        return self._decode(send.context, operation.payload_type, send.schema) if send.context else None
+
     def watch(self, operation: Operation[Any, Any], send: EffectSend) -> None:
-        """Look once more for a send that counts as not made; what turns up is stored and shown to a person.
+        """Look once more for a send that counts as not made, or as refused; what turns up is stored and shown to a person.
 
         Needs no lease: it only moves an outcome forward. Raises what the vendor raised.
         """
-        payload = self._decode(send.context, operation.payload_type, send.schema) if send.context else None
+        payload = self.payload_of(operation, send)
         try:
             with self._call(operation):
                 found = operation.find(send.reference, payload)
@@ -353,7 +357,7 @@ class Settling(Intents):
             record = SourceRecord.objects.select_for_update().get(pk=self.source_record.pk)
             self.source_record = record
             now = EffectSend.objects.select_for_update().get(pk=send.pk)
-            if now.outcome != EffectSend.Outcome.ABSENT:
+            if now.outcome not in (EffectSend.Outcome.ABSENT, EffectSend.Outcome.REFUSED):
                 return
             others = EffectSend.objects.filter(effect__record=record, effect__kind=operation.kind).exclude(pk=send.pk)
             others = others.filter(effect__key=send.effect.key)

@@ -162,16 +162,17 @@ class Steps(ExchangeBuffer):
         boundary("guarded")
         self._end(step, None)
 
-    def write(self, name: str, do: Callable[..., T], *args: Any, key: str = "") -> T | None:
+    def write(self, name: str, do: Callable[..., T], *args: Any, key: str = "", again: bool = False) -> T | None:
         """A repeatable write. Skipped (None) when the same thing was written before; its result otherwise.
 
+        `again`: a person has seen that it does not stand there any more, so what was written before does not count.
         Committed before the next step begins, or together with the end of the run when it was the last one:
         killed in between, it is compared and found written.
         """
         step = self._begin(name, key, Step.Kind.WRITE)
         mark = fingerprint(args)
         before = self._done_writes.get((name, key))
-        if before is not None and before.fingerprint == mark:
+        if before is not None and before.fingerprint == mark and not again:
             if before.transfer_id != self.transfer.pk:
                 step.fingerprint = mark
                 self._end(step, before.result, state=Step.State.SKIPPED, note="written before")

@@ -54,6 +54,7 @@ class FlowSpec:
     adapter, the transfers with their documents, and the batch its exchanges belong to. It keeps the answers itself, and
     what it could not learn each run asks for.
     `operations` makes what it does once only, by kind, from a run and the target's adapter: for look-ups outside the flow.
+    `another_carrier` tells whether a forwarder on a document belongs to another carrier than the integration's.
     """
 
     name: str
@@ -61,6 +62,7 @@ class FlowSpec:
     prefetch: Callable[[Any], Callable[[Sequence[str]], Mapping[str, Any]]] | None = None
     operations: Mapping[str, Callable[[Run, Any], Any]] = field(default_factory=dict)
     look_ahead: Callable[[Job, Any, Sequence[tuple[Transfer, Any]], uuid.UUID], None] | None = None
+    another_carrier: Callable[[Integration, str], bool] | None = None
 
 
 Flows = Mapping[str, FlowSpec]

@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 _BY_COLOUR = {
     "good": "done ok active",
-    "calm": "looking off waiting running skipped cancelled voided unknown not_checked absent",
+    "calm": "looking off waiting running skipped cancelled voided unknown not_checked absent known closed",
     "warn": "resting voiding look late deadline budget brake in_doubt needs_approval warning open sent pending probing",
     "bad": "failed refused paused",
 }

@@ -13,6 +13,7 @@ from django.urls import reverse
 from connector import permissions, words
 from connector.models import Connection, Integration, Transfer
 from connector.services import attention, budgets, clock, deadlines, demo, pulse, simulator_console, simulators, tour
+from connector.services.reconcile import findings
 
 SHOWN = 8
 
@@ -39,6 +40,7 @@ def live(request: HttpRequest) -> dict[str, Any]:
         "accounts": accounts,
         "backlogs": [b for b in budgets.backlogs(integrations, accounts) if b.waiting or b.running],
         "deadlines": deadlines.summary(user),
+        "findings": findings.counts(permissions.scope(Integration.objects.all(), user).order_by().values("pk")),
         "causes": [(g, words.ATTENTION.get(g.cause.attention, "")) for g in causes[:SHOWN]],
         "more_causes": max(0, len(causes) - SHOWN),
         "connections": pulse.connections(connections),

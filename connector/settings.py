@@ -318,6 +318,7 @@ UNFOLD: dict[str, Any] = {
                     _page("Shipments", "local_shipping", "connector_shipment_changelist"),
                     _page("Deadlines", "alarm", "connector_deadlines"),
                     _page("Month end", "receipt_long", "connector_costs"),
+                    _page("Reconciliation", "balance", "connector_findings"),
                     _page("Alerts", "notifications", "connector_alert_changelist"),
                     _page("Budgets", "speed", "connector_budgets"),
                 ],

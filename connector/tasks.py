@@ -27,6 +27,7 @@ from connector.services import (
 from connector.services import alerts as alerting
 from connector.services import retention as erasing
 from connector.services.engine import polling, watching, work
+from connector.services.reconcile import runs
 from integrations.flows.specs import FLOWS, POLLS
 from integrations.flows.table import KINDS
 
@@ -59,6 +60,8 @@ def tick() -> None:
         wake.hooks()
     if erasing.due():
         wake.retention()
+    for pk in runs.start_due():
+        wake.reconcile(pk)
     # One chain of wake-ups per idle process: more would only fill the queue that pings wait in, too.
     wake.work(work.idle_processes())
     # Last: a tick that failed on its way has not kept the clock.
@@ -162,6 +165,17 @@ def quote(quote_id: int) -> None:
     if row is not None:
         with logs.about(integration=row.integration.slug, transfer=row.transfer_id or ""):
             quotes.answer(row)
+
+
+def reconcile(integration_id: int) -> None:
+    """Go on with the comparison of an integration, also where it is off; come again if there is more."""
+    integration = Integration.objects.select_related("source", "target", "tenant").filter(pk=integration_id).first()
+    if integration is None:
+        return
+    with logs.about(integration=integration.slug):
+        run = runs.work(integration, FLOWS, within_s=settings.ENGINE["SLICE_S"])
+        if run is not None and run.state == run.State.RUNNING and not run.waits_for:
+            wake.reconcile(integration_id)
 
 
 def ping(connection_id: int) -> None:

@@ -91,6 +91,9 @@ ACTS = {
     "bought_twice": "Two labels exist",
     "charged_twice": "Two charges exist for one cost",
     "turned_up_late": "Turned up late at the carrier",
+    "compare": "Comparison begun",
+    "compared": "ERP, carrier and our books compared",
+    "remedied": "Remedy of a comparison's finding pressed",
     "late_answer": "A late answer came in",
     "tracking": "News of the parcel",
 }

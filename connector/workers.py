@@ -22,7 +22,8 @@ from django_q.signals import post_spawn, pre_execute
 logger = logging.getLogger(__name__)
 
 ALLOWED_TASKS = frozenset(
-    f"connector.tasks.{name}" for name in ("tick", "work_due", "poll", "ping", "watch", "hooks", "retention", "alerts", "quote")
+    f"connector.tasks.{name}"
+    for name in ("tick", "work_due", "poll", "ping", "watch", "hooks", "retention", "alerts", "quote", "reconcile")
 )
 PR_SET_PDEATHSIG = 1
 POOL_SIZE = 5  # four workers, with what pusher, monitor and sentinel hold, stay within 24 connections (ENGINE 5)

@@ -17,9 +17,10 @@ from connector import permissions
 from connector.admin.base import ROW_FORM, TenantFilter, actor_of, badge
 from connector.admin.mappings import MappingPages
 from connector.forms import IntegrationForm, KindForm, place_errors
-from connector.models import Baseline, FlowState, Integration, Pause, SourceRecord, Tenant
+from connector.models import Baseline, FlowState, Integration, Pause, ReconciliationRun, SourceRecord, Tenant
 from connector.services import audit, clock, configuration, cursors, overview, schedules, wake
 from connector.services.configuration import IntegrationInput, InvalidConfiguration
+from connector.services.reconcile import findings, runs
 from connector.services.shipments import NotPossible
 from connector.times import moment
 from integrations.flows.table import KINDS
@@ -47,6 +48,7 @@ class IntegrationAdmin(MappingPages):
         "run": ("operate", "do_run"),
         "stop-buying": ("operate", "do_stop"),
         "allow-buying": ("operate", "do_allow"),
+        "compare": ("operate", "do_compare"),
         "map-value": ("operate", "do_map_value"),
         "look-again": ("administer", "do_look_again"),
     }
@@ -115,6 +117,10 @@ class IntegrationAdmin(MappingPages):
         configuration.stop_buying("integration", obj, False, actor_of(request), request.POST.get("reason", ""))
         return "Buying is allowed again; what was held goes on."
 
+    def do_compare(self, request: HttpRequest, obj: Integration) -> str:
+        run = runs.start(obj, actor=actor_of(request))
+        return f"ERP, carrier and this system are compared, back to {run.since}. It goes on by itself."
+
     def do_look_again(self, request: HttpRequest, obj: Integration) -> str:
         days = request.POST.get("days", "").strip()
         if request.POST.get("how") != "days":
@@ -154,6 +160,8 @@ class IntegrationAdmin(MappingPages):
             "open": overview.open_counts(obj),
             "pauses": Pause.objects.filter(concerned).exclude(state="ended"),
             "baselines": Baseline.objects.filter(integration=obj).order_by("-completed_at")[:20],
+            "comparison": ReconciliationRun.objects.filter(integration=obj).order_by("-pk").first(),
+            "findings": findings.counts([obj.pk]),
             "backfills": obj.backfills.order_by("-pk")[:5],
             "before_start": SourceRecord.objects.filter(integration=obj, before_start=True)[:1001].count(),
         }

@@ -12,6 +12,7 @@ from connector.models.links import LabelLink
 from connector.models.lists import Export, ListColumns, SavedFilter
 from connector.models.operations import Heartbeat
 from connector.models.rates import RateQuote
+from connector.models.reconciliation import ReconciliationFinding, ReconciliationRun
 from connector.models.second_factors import RecoveryCode, SecondFactor
 from connector.models.shipments import (
     FreightCharge,
@@ -63,6 +64,8 @@ __all__ = [
     "Pause",
     "Proof",
     "RateQuote",
+    "ReconciliationFinding",
+    "ReconciliationRun",
     "RecoveryCode",
     "Reference",
     "SavedFilter",

@@ -20,6 +20,7 @@ class Cause(models.TextChoices):
     BUDGET = "budget", "Daily limit nearly used up"
     BRAKE = "brake", "Brake switched"
     DEADLINE = "deadline", "Deadline missed"
+    FINDING = "finding", "Books do not agree"
 
 
 URGENT = frozenset({Cause.PAUSED, Cause.IN_DOUBT})

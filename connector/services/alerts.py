@@ -48,6 +48,8 @@ from connector.models.secrets import UnreadableSecret
 from connector.services import audit, clock, deadlines, keys, mailing, schedules, vendors
 from connector.services.configuration_checks import ConfigError, InvalidConfiguration
 from connector.services.database import release_connection
+from connector.services.reconcile import findings
+from connector.services.reconcile.kinds import KIND
 from connector.services.throttle import DatabaseThrottle
 from integrations import registry
 from integrations.base.errors import IntegrationError
@@ -169,7 +171,7 @@ def look(polled: Collection[str] = ()) -> int:
     now = clock.now()
     mark = Installation.objects.filter(pk=1).values_list("alerts_looked_at", flat=True).first()
     since = (mark or now) - OVERLAP
-    found = [*_pauses(since), *_transfers(since), *_late(now, polled), *_budgets(now), *_deadlines()]
+    found = [*_pauses(since), *_transfers(since), *_late(now, polled), *_budgets(now), *_deadlines(), *_findings(since)]
     keys.installation()
     with transaction.atomic():
         if found:
@@ -345,6 +347,23 @@ def _deadlines() -> Iterable[_Found]:
                 f"{found.kind.says} {found.kind.remedy}",
                 f"{page}?kind={missed.kind}&integration={missed.integration.pk}",
             )
+
+
+def _findings(since: dt.datetime) -> Iterable[_Found]:
+    """What comparisons have newly found."""
+    page = reverse("admin:connector_findings")
+    for finding in findings.untold(since):
+        kind = KIND[finding.kind]
+        yield _Found(
+            f"finding:{finding.pk}",
+            finding.tenant_id,
+            Cause.FINDING,
+            finding.kind,
+            f"integration:{finding.integration_id}",
+            f"{finding.integration}: {kind.title}",
+            kind.says,
+            f"{page}?kind={finding.kind}&integration={finding.integration_id}",
+        )
 
 
 # -- who is told what --------------------------------------------------------------------------------

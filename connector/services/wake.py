@@ -101,6 +101,11 @@ def quote(quote_id: int) -> None:
     transaction.on_commit(lambda: _enqueue("connector.tasks.quote", quote_id))
 
 
+def reconcile(integration_id: int) -> None:
+    """Go on soon with the comparison of an integration."""
+    transaction.on_commit(lambda: _enqueue("connector.tasks.reconcile", integration_id))
+
+
 def ping(connection_id: int) -> None:
     """Ping one connection soon."""
     transaction.on_commit(lambda: _enqueue("connector.tasks.ping", connection_id))

@@ -74,6 +74,9 @@ def pages(house: House) -> dict[str, str]:
     found["link to a label"] = label_links.make(house.shipment, actor="test").path
     found["link that opens nothing"] = "/label/nothing"
     found["dashboard"] = reverse("admin:index")
+    found["reconciliation"] = reverse("admin:connector_findings")
+    found["finding"] = reverse("admin:connector_reconciliationfinding_change", args=[house.finding.pk])
+    found["comparison"] = reverse("admin:connector_reconciliationrun_change", args=[house.comparison.pk])
     found["budgets"] = reverse("admin:connector_budgets")
     return found
 

@@ -23,6 +23,8 @@ from connector.models import (
     Package,
     Pause,
     Proof,
+    ReconciliationFinding,
+    ReconciliationRun,
     Reference,
     Shipment,
     SourceRecord,
@@ -53,6 +55,8 @@ class House:
     package: Any = None
     alert: Any = None
     channel: Any = None
+    comparison: Any = None
+    finding: Any = None
 
     @property
     def call(self) -> Exchange:
@@ -111,6 +115,7 @@ def build(slug: str) -> House:
     house.channel.host = f"{slug}.example.com"
     house.channel.set_secrets({"url": f"https://{slug}.example.com/url-secret-of-{slug}", "secret": f"secret-of-{slug}"})
     house.channel.save()
+    compared(house)
     Pause.objects.create(
         tenant=tenant,
         scope="connection",
@@ -125,6 +130,35 @@ def build(slug: str) -> House:
         Membership.objects.create(tenant=tenant, user=user, role=role)
     audit.append(tenant, audit.Draft("ping", {"mark": mark}, obj=integration.source))
     return house
+
+
+def compared(house: House) -> None:
+    """A comparison that is done, and what it found."""
+    house.comparison = ReconciliationRun.objects.create(
+        tenant=house.tenant,
+        integration=house.integration,
+        asked_by=f"{house.mark} person",
+        since=NOW.date(),
+        state="done",
+        compared=1,
+        call_limit=10,
+        due_at=NOW,
+        started_at=NOW,
+        ended_at=NOW,
+    )
+    house.finding = ReconciliationFinding.objects.create(
+        tenant=house.tenant,
+        integration=house.integration,
+        kind="erp_extra",
+        subject="document:shipment:1",
+        remedy="known",
+        source_key=f"shipment:{house.mark}1",
+        number="794600000015",
+        ours=f"{house.mark} ours",
+        erp="<script>alert(1)</script>",
+        first_seen_at=NOW,
+        last_seen_at=NOW,
+    )
 
 
 def transfer(house: House, number: int, state: str) -> Transfer:

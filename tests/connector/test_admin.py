@@ -22,7 +22,10 @@ from tests.connector.admin_support import House, build, client_of, owner
 pytestmark = pytest.mark.django_db
 
 COMPANIES = '[{"code": "10", "sites": ["S1"]}]'
-LISTS = ("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel")
+LISTS = (
+    *("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel"),
+    *("reconciliationrun", "reconciliationfinding"),
+)
 
 
 @pytest.fixture
@@ -48,6 +51,9 @@ def pages_of(house: House) -> dict[str, str]:
         "alert channel": reverse("admin:connector_alertchannel_change", args=[house.channel.pk]),
         "edit alert channel": reverse("admin:connector_alertchannel_edit", args=[house.channel.pk]),
         "new alert channel": reverse("admin:connector_alertchannel_new", args=["mail", house.tenant.pk]),
+        "comparison": reverse("admin:connector_reconciliationrun_change", args=[house.comparison.pk]),
+        "progress of a comparison": reverse("admin:connector_comparison_progress", args=[house.comparison.pk]),
+        "finding": reverse("admin:connector_reconciliationfinding_change", args=[house.finding.pk]),
         "edit integration": reverse("admin:connector_integration_edit", args=[house.integration.pk]),
         "mappings": reverse("admin:connector_integration_mappings", args=[house.integration.pk]),
         "audit": reverse("admin:connector_auditentry_change", args=[AuditEntry.objects.filter(tenant=house.tenant).first().pk]),  # type: ignore[union-attr]
@@ -71,6 +77,9 @@ def admin_urls(house: House) -> list[str]:
         "integration": house.integration.pk,
         "tenant": house.tenant.pk,
         "backfill": house.backfill.pk,
+        "reconciliationrun": house.comparison.pk,
+        "reconciliationfinding": house.finding.pk,
+        "comparison": house.comparison.pk,
         "alert": house.alert.pk,
         "alertchannel": house.channel.pk,
         "user": house.person("operator").pk,
@@ -91,9 +100,7 @@ def admin_urls(house: House) -> list[str]:
         model = name.split("_")[1] if name.startswith("connector_") and len(name.split("_")) > 2 else ""
         values = {k: by_model.get(model, ids.get(k, 1)) if k in ("object_id", "pk") else ids.get(k, 1) for k in converters}
         if name.endswith("_do"):
-            site_admin = admin.site.get_model_admin(
-                getattr(models, {"auditentry": "AuditEntry", "alertchannel": "AlertChannel"}.get(model, model.capitalize()))
-            )
+            site_admin = admin.site.get_model_admin(apps.get_model("connector", model))
             urls += [reverse(f"admin:{name}", kwargs=values | {"act": act}) for act in site_admin.acts] or []  # type: ignore[attr-defined]
         else:
             urls.append(reverse(f"admin:{name}", kwargs=values))

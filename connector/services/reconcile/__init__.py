@@ -1,0 +1,1 @@
+"""Comparing ERP, carrier and our own books: what is missing, extra, different or in doubt, each with its remedy."""

@@ -67,7 +67,6 @@ class LinkPages:
             request, "connector/label_link.html", shipment, title="The link", link=made.link, url=url
         )
         response["Cache-Control"] = "no-store"
-        response["Referrer-Policy"] = "no-referrer"
         return response
 
     def _mail(self, request: HttpRequest, shipment: Shipment, days: int, actor: str) -> None:

@@ -205,7 +205,7 @@ def take(link: LabelLink, sequence: int, *, address: str | None) -> Label | None
     """One label for whoever holds the link, counted and kept in the history; None where the link opens nothing (any more)."""
     with transaction.atomic():
         record = SourceRecord.objects.select_for_update().get(pk=link.shipment.record_id)
-        now = LabelLink.objects.select_for_update().select_related("shipment").get(pk=link.pk)
+        now = LabelLink.objects.select_for_update(of=("self",)).select_related("shipment").get(pk=link.pk)
         label = Label.objects.filter(package__shipment=now.shipment, package__sequence=sequence).select_related("package").first()
         if label is None or standing(now, clock.now()) != LIVE:
             return None

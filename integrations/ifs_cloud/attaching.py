@@ -158,11 +158,9 @@ class Attaching:
         """
         pairs = re.findall(r"([A-Z_]+)=([^^]*)\^", key)
         words = [value for _, value in pairs] or re.split(r"[\s/]+", key.strip())
-        if part.place == MEDIA and len(words) == 1:
-            return _attached(part, words)
-        if part.place != MEDIA and len(words) == 1:
+        if part.place != MEDIA and len(words) == 1 and words[0]:
             words = [self.profile.files.doc_class, words[0], "1", "A1"]
-        if part.place == MEDIA or len(words) != len(_DOCUMENT_KEY) or not all(words):
+        if len(words) != (1 if part.place == MEDIA else len(_DOCUMENT_KEY)) or not all(words):
             raise Rejected(f"{key!r} is no key of a document in IFS (LABEL 1001 1 A1).", code="bad_key", vendor="ifs_cloud")
         return _attached(part, words)
 

@@ -114,7 +114,7 @@ class Seen:
         """(title, lines) of the address as written and, where there is one, as the carrier proposes it."""
         if self.check is None:
             return []
-        sides = [("As written in the ERP", self.check.written), ("As the carrier proposes it", self.check.proposed)]
+        sides = [("As written in the ERP", self.check.asked), ("As the carrier proposes it", self.check.proposed)]
         return [(title, _lines(address)) for title, address in sides if address is not None]
 
 

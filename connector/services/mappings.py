@@ -25,7 +25,7 @@ from integrations.base.errors import IntegrationError
 from integrations.base.preview import Preview, Previewer
 from integrations.base.records import Document
 from integrations.base.vendor import Role
-from integrations.flows.table import INCOTERMS, KINDS, Kind
+from integrations.flows.table import INCOTERMS, KINDS, Kind, is_on
 
 SAMPLE = "sample"
 LATEST = 60
@@ -162,7 +162,10 @@ def document(integration: Integration, state: State, name: str, recent: Sequence
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The request that would buy the label, or why there would be none. The paying account shows its last four characters."""
+    """The request that would buy the label, or why there would be none. The paying account shows its last four characters.
+
+    `address_call` and `address_body`: the question about the address that goes before it, where one does.
+    """
 
     call: str = ""
     reference: str = ""
@@ -170,6 +173,8 @@ class DryRun:
     notes: tuple[str, ...] = ()
     problem: str = ""
     remedy: str = ""
+    address_call: str = ""
+    address_body: Any = None
 
 
 def dry_run(integration: Integration, seen: Seen, preview: Preview) -> DryRun:
@@ -181,7 +186,11 @@ def dry_run(integration: Integration, seen: Seen, preview: Preview) -> DryRun:
         carrier = vendors.open_adapter(integration.target)
         body = carrier.describe_request(preview.request, reference)
         notes = tuple(carrier.request_notes(preview.request, reference))
-        return DryRun(carrier.create_call, reference, _masked(body, carrier.account), notes)
+        asked: dict[str, Any] = {}
+        if is_on(integration.options.get("address_check")):
+            question = carrier.describe_address_check(preview.request.recipient)
+            asked = {"address_call": carrier.address_call, "address_body": question}
+        return DryRun(carrier.create_call, reference, _masked(body, carrier.account), notes, **asked)
     except IntegrationError as error:
         return DryRun(problem=error.message, remedy=error.remedy)
 

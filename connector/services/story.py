@@ -85,7 +85,8 @@ def _evidence(step: Step, send: EffectSend | None) -> str:
     result = step.result or {}
     written = ", ".join(result.get("written", ()))
     version = f"version {result['version']}" if result.get("version") else ""
-    found = ", ".join(text for text in (f"wrote {written}" if written else "", version) if text)
+    verdict = str(result.get("verdict", "")).replace("_", " ")
+    found = ", ".join(text for text in (f"wrote {written}" if written else "", version, verdict) if text)
     return found or step.note
 
 

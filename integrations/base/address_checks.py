@@ -37,13 +37,13 @@ class Premises(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AddressCheck:
-    """One answer. `written` is what was asked, `proposed` what the carrier would write; both without people and phones.
+    """One answer. `asked` is what was asked about, `proposed` what the carrier would write; both without people and phones.
 
     `messages` are the carrier's own words. `po_box`: a post office box, which most services do not reach.
     """
 
     verdict: Verdict
-    written: Address
+    asked: Address
     premises: Premises = Premises.UNKNOWN
     proposed: Address | None = None
     messages: tuple[str, ...] = ()

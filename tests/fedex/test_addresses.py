@@ -99,7 +99,7 @@ def test_verdicts(told: dict[str, Any], expected: Verdict) -> None:
     check = verdict(**told)
     assert check.verdict == expected
     assert check.verdict == Verdict.GOOD or check.messages or check.proposed, "nothing is doubted without a word"
-    assert check.request_id == "tx-1" and check.written.phone == ""
+    assert check.request_id == "tx-1" and check.asked.phone == ""
 
 
 def test_fedex_own_words_are_kept_under_either_name() -> None:

@@ -210,10 +210,21 @@ def test_the_page_shows_both_addresses_and_its_buttons_decide(world: World) -> N
     page = client.get(f"/admin/connector/transfer/{transfer.pk}/change/").content.decode()
     for text in (MISSPELT, FOUND, "Ship to the proposed address", "Ship as written", "As the carrier proposes it"):
         assert text in page, text
+    assert "wrote" not in page, "nothing was written anywhere"
     client.post(f"/admin/connector/transfer/{transfer.pk}/do/ship-proposed/", {"reason": "ok"})
     world.work()
     page = client.get(f"/admin/connector/transfer/{transfer.pk}/change/").content.decode()
     assert "The label goes to the proposed address" in page and "Ship as written" not in page
+
+
+def test_the_dry_run_shows_the_question(world: World) -> None:
+    options(world, address_check="warn")
+    client = client_of(owner())
+    url = f"/admin/connector/integration/{world.integration.pk}/mappings/"
+    page = client.get(url).content.decode()
+    assert RESOLVE in page and "addressesToValidate" in page and asked(world) == 0
+    options(world, address_check="off")
+    assert RESOLVE not in client.get(url).content.decode()
 
 
 # -- the check itself is down ------------------------------------------------------------------------
@@ -317,7 +328,7 @@ def test_no_tenant_learns_from_another_where_it_ships(world: World) -> None:
     other.doc = document(world.server.url, "zenith")
     other.configure()
     theirs = other.integration.target
-    mark = addresses.mark_of(theirs, next(iter(addresses.known(mine, [row.digest]).values())).check.written)
+    mark = addresses.mark_of(theirs, next(iter(addresses.known(mine, [row.digest]).values())).check.asked)
     assert mark == row.digest and addresses.known(theirs, [mark]) == {}
 
 

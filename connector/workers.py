@@ -64,6 +64,7 @@ def open_pool(max_size: int) -> None:
     default.settings_dict["CONN_HEALTH_CHECKS"] = False
     default.settings_dict["OPTIONS"] = {
         **default.settings_dict.get("OPTIONS", {}),
+        "prepare_threshold": 0,
         "pool": {"min_size": 1, "max_size": max_size, "timeout": 30, "max_idle": 60},
     }
 

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from connector.models import AuditChain, AuditDetail, AuditEntry, Exchange, SourceRecord, Tenant
-from connector.services import clock
+from connector.services import clock, rows
 
 SYSTEM = "system"
 
@@ -99,7 +99,7 @@ def _build(chain: str, tenant_id: int | None, sequence: int, previous: str, draf
 
 
 def _store(entries: list[AuditEntry], drafts: Sequence[Draft]) -> None:
-    AuditEntry.objects.bulk_create(entries)
+    rows.insert(entries)
     details = [
         AuditDetail(entry=e, tenant_id=e.tenant_id, detail=json.loads(canonical(d.detail)))
         for e, d in zip(entries, drafts, strict=True)
@@ -122,9 +122,8 @@ def append_to_record(record: SourceRecord, drafts: Sequence[Draft], **changes: A
         if not head and not changes:
             return
         # The hash, too: what we hold may come from a transaction that was rolled back.
-        mine = SourceRecord.objects.filter(pk=record.pk, audit_sequence=record.audit_sequence, audit_hash=record.audit_hash)
-        hit = mine.update(**head, **changes)
-        if hit:
+        mine = {"pk": record.pk, "audit_sequence": record.audit_sequence, "audit_hash": record.audit_hash}
+        if rows.update(SourceRecord, mine, head | changes):
             break
         record.refresh_from_db(fields=["audit_sequence", "audit_hash"])
     for name, value in (head | changes).items():

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from connector.models import Connection, EffectSend, Label, Package, Reference, Shipment, SourceRecord, Transfer
-from connector.services import audit, clock, wake
+from connector.services import audit, clock, rows, wake
 from connector.services.engine.polling import new_transfer
 from integrations.base.records import BoughtPackage, BoughtShipment, ShipmentRequest
 
@@ -51,7 +51,7 @@ def shipment_store(
     if clash:
         return None, facts | {"clash": True}
     now = clock.local_now()
-    shipment = Shipment.objects.create(
+    shipment = Shipment(
         tenant_id=record.tenant_id,
         integration_id=record.integration_id,
         record=record,
@@ -81,6 +81,7 @@ def shipment_store(
         created_at=now,
         **_recipient(request),
     )
+    rows.insert([shipment])
     _packages(shipment, bought, request, now)
     _references(shipment, send, bought, request)
     return shipment, facts
@@ -116,13 +117,13 @@ def _packages(shipment: Shipment, bought: BoughtShipment, request: ShipmentReque
         )
         for place, piece in enumerate(sorted(pieces, key=lambda p: p.sequence), 1)
     ]
-    Package.objects.bulk_create(packages)
+    rows.insert(packages)
     labels_store(zip(packages, sorted(pieces, key=lambda p: p.sequence), strict=True), now)
 
 
 def labels_store(pairs: Iterable[tuple[Package, BoughtPackage]], now: Any) -> int:
     """Keep the label bytes of packages; how many there were."""
-    rows = [
+    labels = [
         Label(
             tenant_id=package.tenant_id,
             package=package,
@@ -137,8 +138,7 @@ def labels_store(pairs: Iterable[tuple[Package, BoughtPackage]], now: Any) -> in
         for package, piece in pairs
         if piece.label is not None
     ]
-    Label.objects.bulk_create(rows)
-    return len(rows)
+    return len(rows.insert(labels))
 
 
 def _references(shipment: Shipment, send: EffectSend, bought: BoughtShipment, request: ShipmentRequest | None) -> None:
@@ -153,7 +153,7 @@ def _references(shipment: Shipment, send: EffectSend, bought: BoughtShipment, re
         told += list(request.references)
         told += [pair for package in request.packages for pair in package.references]
     seen = dict.fromkeys((kind[:30], value[:120]) for kind, value in told if value)
-    Reference.objects.bulk_create(
+    rows.insert(
         Reference(tenant_id=shipment.tenant_id, shipment=shipment, kind=kind, value=value, normalised=normalise(value))
         for kind, value in seen
     )

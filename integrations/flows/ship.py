@@ -16,10 +16,11 @@ from dataclasses import replace
 from typing import Any
 
 from connector.models import Connection, EffectSend, Integration, Package, Shipment, Site, SourceRecord, Transfer
-from connector.services import clock, quotes, shipments, vendors
+from connector.services import clock, quotes, rows, shipments, vendors
 from connector.services.engine.effects import Adoption, Stored
 from connector.services.engine.run import Job, Run
 from connector.services.engine.signals import Cancelled, Skipped
+from connector.services.rows import Moment
 from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.places import letters, same_postal_code
@@ -254,8 +255,11 @@ def _quoted(run: Run) -> Money | None:
 def _written(run: Run, *, again: bool = True) -> None:
     # From now on the parcel is followed, where the integration has a flow for it.
     follows = any(flow.name == "track" and flow.available for flow in KINDS[run.job.integration.kind].flows)
-    live = _live(run) if again else _live(run).filter(written_at__isnull=True)
-    live.update(written_at=clock.at(), **({"next_track_at": clock.at(FIRST_LOOK_S)} if follows else {}))
+    record = run.source_record
+    live: dict[str, Any] = {"record_id": record.pk, "generation": record.generation, "state": "active"}
+    if not again:
+        live["written_at"] = None
+    rows.update(Shipment, live, {"written_at": Moment(), **({"next_track_at": Moment(FIRST_LOOK_S)} if follows else {})})
 
 
 def _void_adopted(run: Run) -> None:

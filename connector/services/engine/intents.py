@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Exists
 
-from connector.models import Connection, Effect, EffectSend, Exchange, Installation, Integration, Step, Transfer
-from connector.services import audit, clock, vendors
+from connector.models import Connection, Effect, EffectSend, Installation, Integration, Step, Tenant, Transfer
+from connector.services import audit, clock, rows, vendors
 from connector.services.engine import codec
 from connector.services.engine.effects import Operation, reference_of
 from connector.services.engine.recorder import boottime
 from connector.services.engine.signals import AskAgain, Held, LeaseLost, NeedsApproval
 from connector.services.engine.steps import Steps
+from connector.services.rows import Moment
 from integrations import registry
 from integrations.base.context import ExchangeRecord
 from integrations.base.drill import boundary
@@ -26,6 +26,12 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 ANSWER_PATIENCE_S = 60.0
+_NO_BRAKE = f"""NOT EXISTS (SELECT 1 FROM {Installation._meta.db_table} WHERE stop_buying)
+    AND EXISTS (
+        SELECT 1 FROM {Integration._meta.db_table} i JOIN {Tenant._meta.db_table} t ON t.id = i.tenant_id
+        WHERE i.id = {Transfer._meta.db_table}.integration_id AND i.enabled AND NOT i.stop_buying AND NOT t.stop_buying
+    )"""
+"""That nobody has stopped buying: here, for the tenant or for the integration, which is switched on."""
 
 
 class Intents(Steps):
@@ -54,8 +60,8 @@ class Intents(Steps):
                     "request": body,
                     "context": codec.encode(payload),
                     "epoch": self.transfer.epoch,
-                    "sent_at": clock.at(),
-                    "deadline_at": clock.at(total_s),
+                    "sent_at": Moment(),
+                    "deadline_at": Moment(total_s),
                     "schema": codec.SCHEMA,
                 }
                 if again and old is not None:
@@ -69,8 +75,9 @@ class Intents(Steps):
                         "result": None,
                     }
                     # The transfer, too: another integration may have taken this refused attempt over meanwhile.
-                    refused = EffectSend.objects.filter(pk=old.pk, outcome="refused", transfer_id=old.transfer_id)
-                    if not refused.update(**values, **fresh):
+                    refused = {"pk": old.pk, "outcome": "refused", "transfer_id": old.transfer_id}
+                    changes = {name: value for name, value in (values | fresh).items() if name != "transfer"}
+                    if not rows.update(EffectSend, refused, changes | {"transfer_id": self.transfer.pk}):
                         raise LeaseLost
                     for name, value in (values | fresh).items():
                         if name not in ("sent_at", "deadline_at"):
@@ -78,7 +85,7 @@ class Intents(Steps):
                     send = old
                 else:
                     effect = old.effect if old is not None else self._effect(operation, key, buys=buys)
-                    send = EffectSend.objects.create(
+                    send = EffectSend(
                         tenant_id=self.transfer.tenant_id,
                         effect=effect,
                         connection=operation.connection,
@@ -86,6 +93,7 @@ class Intents(Steps):
                         reference=reference,
                         **values,
                     )
+                    rows.insert([send])
                 self._save(audit.Draft("intent", facts, obj=self.transfer))
         except IntegrityError as error:
             if self._take_over_refused(operation, key):
@@ -95,7 +103,7 @@ class Intents(Steps):
         return send, body
 
     def _effect(self, operation: Operation[Any, Any], key: str, *, buys: bool) -> Effect:
-        return Effect.objects.create(
+        effect = Effect(
             tenant_id=self.transfer.tenant_id,
             record=self.source_record,
             transfer=self.transfer,
@@ -105,8 +113,10 @@ class Intents(Steps):
             buys=buys,
             source_connection=self.job.source,
             document_key=self.source_record.source_key,
-            created_at=clock.at(),
+            created_at=Moment(),  # type: ignore[misc]  # the database's, as written by `rows`
         )
+        rows.insert([effect])
+        return effect
 
     def _take_over_refused(self, operation: Operation[Any, Any], key: str) -> bool:
         """Make another integration's effect for this document ours, if every request of it was proven not to be done.
@@ -168,20 +178,15 @@ class Intents(Steps):
 
     def _claim_still_mine(self, total_s: float, *, buys: bool) -> None:
         """Our lease outlives the deadline, and (for purchases) no brake is on; one statement, else say which."""
-        mine = Transfer.objects.filter(
-            pk=self.transfer.pk,
-            epoch=self.transfer.epoch,
-            state=Transfer.State.RUNNING,
-            lease_until__gt=clock.at(total_s + settings.ENGINE["MARGIN_S"]),
-        )
-        if buys:
-            braked = Installation.objects.filter(stop_buying=True)
-            mine = mine.filter(
-                ~Exists(braked), integration__stop_buying=False, integration__tenant__stop_buying=False, integration__enabled=True
-            )
+        mine = {
+            "pk": self.transfer.pk,
+            "epoch": self.transfer.epoch,
+            "state": "running",
+            "lease_until__gt": Moment(total_s + settings.ENGINE["MARGIN_S"]),
+        }
         if buys:
             self._check_ceiling()
-        if mine.update(updated_at=clock.at()):
+        if rows.update(Transfer, mine, {"updated_at": Moment()}, also=_NO_BRAKE if buys else ""):
             return
         if buys:
             self._raise_brake()
@@ -253,10 +258,12 @@ class Intents(Steps):
         while True:
             try:
                 with transaction.atomic():
-                    EffectSend.objects.filter(pk=send.pk, number=send.number).update(
-                        answer=send.answer, answer_status=status, answered_at=clock.at()
+                    rows.update(
+                        EffectSend,
+                        {"pk": send.pk, "number": send.number},
+                        {"answer": send.answer, "answer_status": status, "answered_at": Moment()},
                     )
-                    Exchange.objects.bulk_create([row])
+                    rows.insert([row])
                 break
             except (OperationalError, InterfaceError):
                 # Only this process has the label: a database that is away for a moment must not lose it.

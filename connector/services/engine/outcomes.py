@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 
 from connector.models import Connection, Transfer
-from connector.services import audit, clock
+from connector.services import audit, clock, rows
 from connector.services.engine import pauses
 from connector.services.engine.run import Run
 from connector.services.engine.signals import (
@@ -25,6 +25,7 @@ from connector.services.engine.signals import (
     Skipped,
     Stuck,
 )
+from connector.services.rows import Moment
 from integrations import registry
 from integrations.base.drill import boundary
 from integrations.base.errors import (
@@ -55,7 +56,7 @@ def finish(run: Run, state: str = Transfer.State.DONE, *, code: str = "", messag
         record_changes=changes,
         state=state,
         **({"attention": run.attention} if run.attention else {}),
-        finished_at=clock.at(),
+        finished_at=Moment(),
         code=code,
         message=message,
         remedy=remedy,
@@ -78,10 +79,9 @@ def _settle(
 ) -> None:
     """Leave `running` in one commit, if it is still ours; `also` runs in the same commit. Raises LeaseLost."""
     with transaction.atomic():
-        hit = Transfer.objects.filter(pk=run.transfer.pk, epoch=run.transfer.epoch, state="running").update(
-            owner=None, owner_process="", lease_until=None, step=run.step, updated_at=clock.at(), **values
-        )
-        if not hit:
+        mine = {"pk": run.transfer.pk, "epoch": run.transfer.epoch, "state": "running"}
+        freed = {"owner": None, "owner_process": "", "lease_until": None, "step": run.step, "updated_at": Moment()}
+        if not rows.update(Transfer, mine, freed | values):
             raise LeaseLost
         run.flush(*drafts, **(record_changes or {}))
         for more in also:
@@ -97,7 +97,7 @@ def wait(
         run,
         audit.Draft("waits", {"code": code, "seconds": round(seconds)}, obj=run.transfer),
         state=Transfer.State.IN_DOUBT if run.in_doubt else Transfer.State.WAITING,
-        due_at=clock.at(seconds),
+        due_at=Moment(seconds),
         code=code[:60],
         message=message,
         remedy=remedy,
@@ -153,7 +153,7 @@ def ended(run: Run, end: RunEnds) -> None:
         _settle(
             run,
             state=Transfer.State.IN_DOUBT,
-            due_at=clock.at(end.look_in_s or HELD_S),
+            due_at=Moment(end.look_in_s or HELD_S),
             code=end.code,
             message=end.message,
             remedy=end.remedy,

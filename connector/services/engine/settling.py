@@ -11,11 +11,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from connector.models import Connection, Effect, EffectSend, Exchange, SourceRecord, Step, Transfer
-from connector.services import audit, clock, vendors
+from connector.services import audit, clock, rows, vendors
 from connector.services.engine import codec, pauses
 from connector.services.engine.effects import Operation, next_look_s
 from connector.services.engine.intents import Intents
 from connector.services.engine.signals import AskAgain, InDoubt
+from connector.services.rows import Moment
 from integrations import registry
 from integrations.base.drill import boundary
 from integrations.base.errors import (
@@ -169,11 +170,10 @@ class Settling(Intents):
         clash: bool,
     ) -> None:
         kept = codec.encode(operation.remember(result))
-        values = {"outcome": "done", "outcome_at": clock.at(), "result": kept, "schema": codec.SCHEMA}
+        values = {"outcome": "done", "outcome_at": Moment(), "result": kept, "schema": codec.SCHEMA}
         if not clash:  # a clash stores no label: its bytes stay in the answer
             values["answer"] = ""
-        hit = EffectSend.objects.filter(pk=send.pk, outcome__in=EffectSend.OPEN).update(**values)
-        if not hit:
+        if not rows.update(EffectSend, {"pk": send.pk, "outcome": EffectSend.OPEN}, values):
             self._late(operation, send, payload, result, values, clash=clash)
             return
         stored = operation.store(self.transfer, self.source_record, send, payload, result, clash=clash)
@@ -197,7 +197,7 @@ class Settling(Intents):
             self._save(audit.Draft("late_answer", {"reference": send.reference, "agrees": True}, obj=self.transfer))
             return
         if now.outcome != EffectSend.Outcome.DONE:
-            EffectSend.objects.filter(pk=send.pk).update(**values)
+            rows.update(EffectSend, {"pk": send.pk}, values)
         stored = operation.store(self.transfer, self.source_record, send, payload, result, clash=clash)
         Transfer.objects.filter(pk=self.transfer.pk).update(attention=operation.attention, updated_at=clock.at())
         self.attention = operation.attention

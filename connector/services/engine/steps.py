@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import transaction
 
-from connector.models import Connection, EffectSend, Exchange, Site, SourceRecord, Step, Transfer
-from connector.services import audit, clock
+from connector.models import Connection, EffectSend, Site, SourceRecord, Step, Transfer
+from connector.services import audit, clock, rows
 from connector.services.engine import codec
 from connector.services.engine.job import Job, Prefetched
 from connector.services.engine.recorder import ExchangeBuffer, boottime
 from connector.services.engine.signals import LeaseLost, StaleRead, Stuck
+from connector.services.rows import Moment
 from integrations.base.drill import boundary
 from integrations.base.errors import Rejected
 from integrations.base.http import recording
@@ -23,6 +24,11 @@ from integrations.base.records import Problem
 
 T = TypeVar("T")
 
+_STEP_PLACE = ("transfer_id", "name", "key", "generation")
+_STEP_CONTENT = (
+    *("kind", "state", "position", "attempt", "fingerprint", "result", "schema"),
+    *("note", "error", "batch", "started_at", "ended_at"),
+)
 _TIMELESS = frozenset({"version", "base", "ours", "overwrite"})
 
 
@@ -254,9 +260,8 @@ class Steps(ExchangeBuffer):
 
     def check_lease(self) -> None:
         """Raises LeaseLost unless this transfer is still ours."""
-        if not Transfer.objects.filter(pk=self.transfer.pk, epoch=self.transfer.epoch, state="running").update(
-            updated_at=clock.at()
-        ):
+        mine = {"pk": self.transfer.pk, "epoch": self.transfer.epoch, "state": "running"}
+        if not rows.update(Transfer, mine, {"updated_at": Moment()}):
             raise LeaseLost
 
     def flush(self, *drafts: audit.Draft, **record_changes: Any) -> None:
@@ -269,22 +274,10 @@ class Steps(ExchangeBuffer):
         return self._owes_commit
 
     def _save(self, *drafts: audit.Draft, **record_changes: Any) -> None:
-        rows = self.take()
-        if rows:
-            Exchange.objects.bulk_create(rows)
-            self._digests += [r.digest for r in rows if r.digest not in self._told]
+        exchanges = rows.insert(self.take())
+        self._digests += [e.digest for e in exchanges if e.digest not in self._told]
         self._owes_commit = False
-        steps = list(self._steps.values())
-        if steps:
-            Step.objects.bulk_create(
-                steps,
-                update_conflicts=True,
-                unique_fields=["transfer", "name", "key", "generation"],
-                update_fields=[
-                    *("kind", "state", "position", "attempt", "fingerprint", "result", "schema"),
-                    *("note", "error", "batch", "started_at", "ended_at"),
-                ],
-            )
+        rows.upsert(self._steps.values(), _STEP_PLACE, _STEP_CONTENT)
         told = [*self._drafts, *drafts]
         if told and self._digests:
             told[-1].facts["exchanges"] = list(self._digests)

@@ -16,8 +16,8 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from connector.models import EffectSend, Exchange, Integration, Pause, Slot, Step, Transfer
-from connector.services import backfill, clock, keys, logs
+from connector.models import EffectSend, Integration, Pause, Slot, Step, Transfer
+from connector.services import backfill, clock, keys, logs, rows
 from connector.services.database import release_connection
 from connector.services.engine import outcomes, pauses
 from connector.services.engine.claiming import (
@@ -351,7 +351,7 @@ def _prefetch(job: Job, flows: Flows, group: Group, sends: Mapping[int, list[Eff
             logger.info("reading %s documents ahead failed (%s); each is read alone", len(reading), error.code)
         except Exception:
             logger.exception("reading ahead failed; each document is read alone")
-        Exchange.objects.bulk_create(buffer.take())
+        rows.insert(buffer.take())
         got = [(t, v) for t in reading if (v := values.get(t.source_key)) is not None and not isinstance(v, Problem)]
         made |= {transfer.pk: Prefetched(value, at, batch) for transfer, value in got}
         if spec.look_ahead is not None and len(got) > 1:
@@ -371,7 +371,7 @@ def _look_ahead(job: Job, look: Callable[..., None], got: Sequence[tuple[Transfe
         logger.info("asking about %s documents ahead failed (%s)", len(got), error.code)
     except Exception:
         logger.exception("asking about documents ahead failed; each asks for itself")
-    Exchange.objects.bulk_create(buffer.take())
+    rows.insert(buffer.take())
 
 
 def _attempt(run: Run, flows: Flows, probe: Pause | None) -> None:

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "connector.checks": (SERVICES, MODELS, REGISTRY, BASE),
     "connector.middleware": (SERVICES, MODELS),
     "connector.views": (SERVICES, MODELS, REGISTRY, BASE, TABLE),
-    "connector.forms": (SERVICES, MODELS, REGISTRY, BASE, TABLE),
+    "connector.forms": ("connector.forms", "connector.words", SERVICES, MODELS, REGISTRY, BASE, TABLE),
     "connector.filters": (SERVICES, MODELS, REGISTRY, BASE, TABLE),
     "connector.permissions": (MODELS,),
     "connector.badges": (),

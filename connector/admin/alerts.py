@@ -16,7 +16,8 @@ from django.utils.safestring import SafeString
 
 from connector import permissions
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
-from connector.forms import ChannelForm, ChannelKindForm, place_errors
+from connector.forms import ChannelForm, ChannelKindForm
+from connector.forms.fields import place_errors
 from connector.models import Alert, AlertChannel, Tenant
 from connector.models.alerts import Cause
 from connector.services import alerts, clock

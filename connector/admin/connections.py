@@ -16,13 +16,16 @@ from django.utils.safestring import SafeString
 from connector import permissions
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
 from connector.admin.budgets import BudgetPages
-from connector.forms import ConnectionForm, VendorForm, place_errors
+from connector.forms import VendorForm
+from connector.forms.fields import place_errors
+from connector.forms.setup import CompanyRows, ConnectionForm, settings_initial
 from connector.models import CompanyCode, Connection, Exchange, Integration, Pause, Tenant
 from connector.services import configuration, pinging, simulator_console
 from connector.services.configuration import ConnectionInput, InvalidConfiguration
 from connector.services.shipments import NotPossible
 from connector.times import column
 from integrations import registry
+from integrations.base.vendor import Role
 
 SIMULATORS_SHOWN = 12
 
@@ -218,23 +221,27 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
     def _form(self, request: HttpRequest, slug: str, tenant: Tenant, existing: Connection | None) -> HttpResponseBase:
         vendor = registry.get(slug)
         may_move = permissions.can(request.user, "administer", tenant.pk)
-        initial: dict[str, Any] = {"settings": {}, "company_codes": []}
+        initial = settings_initial(vendor, existing.settings if existing else {})
         if existing is not None:
-            initial = {"name": existing.name, "environment": existing.environment, "settings": existing.settings}
-            initial |= {"company_codes": company_codes_as_given(existing)}
+            initial |= {"name": existing.name, "environment": existing.environment}
             initial |= {f"url_{key}": existing.urls.get(key, "") for key in vendor.url_keys}
+        data = request.POST if request.method == "POST" else None
+        # Only an ERP has company codes and sites; other systems' connections work for all of them.
+        rows = CompanyRows(data, company_codes_as_given(existing) if existing else []) if Role.ERP in vendor.roles else None
         form = ConnectionForm(
-            request.POST if request.method == "POST" else None,
+            data,
             vendor=vendor,
             existing=existing,
             may_move=may_move,
             initial=initial,
         )
-        if form.is_bound and form.is_valid():
+        if data is not None and all([form.is_valid(), rows is None or rows.is_valid()]):
+            companies = rows.entered() if rows is not None else None
             try:
-                saved = configuration.connection_save(self._entered(form, slug, tenant), actor_of(request), existing)
+                saved = configuration.connection_save(self._entered(form, slug, tenant, companies), actor_of(request), existing)
             except InvalidConfiguration as error:
-                place_errors(form, error.errors, form.error_places)
+                errors = rows.place_errors(error.errors) if rows is not None else error.errors
+                place_errors(form, errors, form.error_places)
             else:
                 messages.success(request, "Saved. Press Ping to see whether it works.")
                 return HttpResponseRedirect(reverse("admin:connector_connection_change", args=[saved.pk]))
@@ -244,13 +251,14 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
             "connector/form.html",
             existing,
             form=form,
+            rows=rows,
             title=title,
             setup_help=vendor.setup_help,
             vendor_label=vendor.label,
         )
 
     @staticmethod
-    def _entered(form: ConnectionForm, slug: str, tenant: Tenant) -> ConnectionInput:
+    def _entered(form: ConnectionForm, slug: str, tenant: Tenant, companies: list[dict[str, Any]] | None) -> ConnectionInput:
         told = form.cleaned_data
         return ConnectionInput(
             slug=told.get("slug", ""),
@@ -262,5 +270,5 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
             credentials={c.key: told[f"credential_{c.key}"] or None for c in form.vendor.credentials},
             remove=frozenset(c.key for c in form.vendor.credentials if told.get(f"remove_{c.key}")),
             settings=told["settings"],
-            company_codes=told["company_codes"],
+            company_codes=companies,
         )

@@ -16,7 +16,9 @@ from django.utils.safestring import SafeString
 from connector import permissions
 from connector.admin.base import ROW_FORM, TenantFilter, actor_of, badge
 from connector.admin.mappings import MappingPages
-from connector.forms import IntegrationForm, KindForm, place_errors
+from connector.forms import KindForm
+from connector.forms.fields import place_errors
+from connector.forms.setup import IntegrationForm, integration_initial
 from connector.models import Baseline, FlowState, Integration, Pause, ReconciliationRun, SourceRecord, Tenant
 from connector.services import audit, clock, configuration, cursors, overview, schedules, wake
 from connector.services.configuration import IntegrationInput, InvalidConfiguration
@@ -193,16 +195,12 @@ class IntegrationAdmin(MappingPages):
     def _form(self, request: HttpRequest, kind: str, tenant: Tenant, existing: Integration | None) -> HttpResponseBase:
         # Mappings have a page of their own, which shows first what a change does.
         blocks = ("company_codes", "schedule", "options")
-        initial: dict[str, Any] = {"company_codes": [], "schedule": {}, "options": {}}
-        if existing is not None:
-            initial = {name: getattr(existing, name) for name in (*blocks, "name", "start_from")}
-            initial |= {"source": existing.source.slug, "target": existing.target.slug}
         form = IntegrationForm(
             request.POST if request.method == "POST" else None,
             kind=KINDS[kind],
             tenant=tenant,
             existing=existing,
-            initial=initial,
+            initial=integration_initial(KINDS[kind], existing),
         )
         if form.is_bound and form.is_valid():
             told = form.cleaned_data
@@ -219,7 +217,7 @@ class IntegrationAdmin(MappingPages):
             try:
                 saved = configuration.integration_save(entered, actor_of(request), existing)
             except InvalidConfiguration as error:
-                place_errors(form, error.errors, IntegrationForm.error_places)
+                place_errors(form, error.errors, form.error_places)
             else:
                 messages.success(request, "Saved." if existing else "Saved. It is off until you switch it on.")
                 return HttpResponseRedirect(reverse("admin:connector_integration_change", args=[saved.pk]))

@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 
 from connector.admin.base import TenantAdmin, actor_of, badge
 from connector.dashboard import first_steps
-from connector.forms import TenantForm, place_errors
+from connector.forms import TenantForm
+from connector.forms.fields import place_errors
 from connector.models import Connection, Integration, Membership, Tenant
 from connector.services import configuration, demo, second_factor, simulators
 from connector.services.configuration import InvalidConfiguration

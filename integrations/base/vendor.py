@@ -66,6 +66,19 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingField:
+    """A setting that nearly everybody meets: it has a field of its own in the form. `key` stands at the top of `settings`."""
+
+    key: str
+    label: str
+    kind: Literal["text", "choice", "integer"] = "text"
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SettingError:
     """One wrong setting: dotted path below `settings`, and what is wrong."""
 
@@ -98,6 +111,7 @@ class Vendor:
     in_doubt: InDoubt = InDoubt()
     max_parallel: int = 4
     settings_defaults: Mapping[str, Any] = field(default_factory=dict)
+    setting_fields: tuple[SettingField, ...] = ()
     check_settings: Callable[[Mapping[str, Any]], list[SettingError]] | None = None
     normalise_url: Callable[[str, str], str] | None = None
     bulky_keys: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from integrations.base.vendor import COMMON_SETTINGS, Credential, Environment, Limit, Role, SettingError, Vendor
+from integrations.base.vendor import COMMON_SETTINGS, Credential, Environment, Limit, Role, SettingError, SettingField, Vendor
 from integrations.fedex.codes import SERVICE_TYPES
 
 LOCALE = re.compile(r"[a-z]{2}_[A-Z]{2}")
@@ -75,6 +75,7 @@ VENDOR = Vendor(
     ),
     max_parallel=8,
     settings_defaults={"locale": "en_US"},
+    setting_fields=(SettingField("locale", "Language of FedEx's messages", help="Language and country, such as en_US."),),
     check_settings=check_settings,
     bulky_keys=("encodedLabel", "image", "documents", "document"),
     redact_keys=("client_secret", "access_token", "child_secret", "child_Key"),

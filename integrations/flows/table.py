@@ -456,6 +456,20 @@ SHIP_OPTIONS = (
     ),
 )
 
+OPTION_TOPICS = {
+    "What ships": ("documents", "default_service", "ship_date", "recipient_phone", "on_change", "adopted_label"),
+    "Label": ("label_format", "label_stock_type", "pickup_type", "packaging_type", "residential", "attach_label"),
+    "Who pays": ("rate_type", "payment_type", "payment_account"),
+    "Across borders": (
+        *("terms_of_sale", "duties_payment_type", "duties_account", "shipment_purpose", "customs_currency"),
+        *("country_of_manufacture", "sub_packaging_type"),
+    ),
+    "What is written into the ERP": ("forwarder_to_write", "write_ship_date", "track_statuses", "proof_of_delivery"),
+    "Freight cost": ("freight_charge", "freight_charge_type", "freight_charge_split", "freight_charge_currency"),
+    "Deadlines and limits": ("scan_within_hours", "news_within_hours", "erp_within_hours", "max_purchases_per_hour"),
+}
+"""How the form groups the options of all kinds; an option that stands nowhere here comes last."""
+
 KINDS: dict[str, Kind] = {
     kind.slug: kind
     for kind in (

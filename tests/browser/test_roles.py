@@ -106,6 +106,7 @@ def test_a_wrong_input_is_told_at_its_field(browser: webdriver.Chrome, live_serv
     browser.get(live_server.url + reverse("admin:login"))
     become(browser, live_server, house.person("administrator"))
     browser.get(live_server.url + reverse("admin:connector_connection_edit", args=[house.source.pk]))
+    browser.find_element(By.XPATH, "//summary[.='More settings']").click()
     field = browser.find_element(By.NAME, "settings")
     field.clear()
     field.send_keys("not JSON")
@@ -114,4 +115,4 @@ def test_a_wrong_input_is_told_at_its_field(browser: webdriver.Chrome, live_serv
     field = browser.find_element(By.NAME, "settings")
     assert field.get_attribute("aria-invalid") == "true"
     told = [browser.find_element(By.ID, part).text for part in str(field.get_attribute("aria-describedby")).split()]
-    assert any(text.startswith("Settings:") for text in told), told
+    assert any(text.startswith("More settings:") for text in told), told

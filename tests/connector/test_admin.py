@@ -21,11 +21,20 @@ from tests.connector.admin_support import House, build, client_of, owner
 
 pytestmark = pytest.mark.django_db
 
-COMPANIES = '[{"code": "10", "sites": ["S1"]}]'
 LISTS = (
     *("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel"),
     *("reconciliationrun", "reconciliationfinding"),
 )
+COMPANIES = {
+    "companies-TOTAL_FORMS": "2",
+    "companies-INITIAL_FORMS": "1",
+    "companies-0-code": "10",
+    "sites-TOTAL_FORMS": "2",
+    "sites-INITIAL_FORMS": "1",
+    "sites-0-company": "10",
+    "sites-0-code": "S1",
+}
+LISTS = ("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel")
 
 
 @pytest.fixture
@@ -311,7 +320,7 @@ def test_secrets_are_written_and_never_shown(houses: tuple[House, House]) -> Non
     text = client.get(url).content.decode()
     assert "secret-of-alpha-ifs" not in text and "set. Empty keeps it." in text
     form = {"name": "x", "environment": "custom", "url_base": mine.source.urls["base"], "settings": '{"realm": "standard1"}'}
-    form |= {"company_codes": COMPANIES, "credential_client_secret": "a brand new secret"}
+    form |= {**COMPANIES, "credential_client_secret": "a brand new secret"}
     broken = client.post(url, form | {"settings": "{"})
     assert "a brand new secret" not in broken.content.decode() and "not JSON" in broken.content.decode()
     answer = client.post(url, form)
@@ -333,7 +342,7 @@ def test_a_new_host_asks_for_the_secrets_again(houses: tuple[House, House]) -> N
         "url_base": "https://elsewhere.example.com",
         "settings": '{"realm": "standard1"}',
     }
-    answer = client.post(url, form | {"company_codes": COMPANIES})
+    answer = client.post(url, form | COMPANIES)
     assert answer.status_code == 200
     assert Connection.objects.get(pk=mine.source.pk).urls == mine.source.urls
 
@@ -343,7 +352,7 @@ def test_an_operator_does_not_move_a_connection(houses: tuple[House, House]) -> 
     client = client_of(mine.person("operator"))
     url = reverse("admin:connector_connection_edit", args=[mine.source.pk])
     form = {"name": "renamed", "environment": "custom", "url_base": "http://127.0.0.1:8/x", "settings": '{"realm": "standard1"}'}
-    client.post(url, form | {"company_codes": COMPANIES, "credential_client_secret": "x" * 12})
+    client.post(url, form | {**COMPANIES, "credential_client_secret": "x" * 12})
     now = Connection.objects.get(pk=mine.source.pk)
     assert now.name == "renamed" and now.urls == mine.source.urls
 

@@ -13,6 +13,7 @@ from connector.models import AuditDetail, AuditEntry, Integration, User
 from connector.services import configuration, mappings
 from connector.services.mappings import State
 from connector.services.shipments import NotPossible
+from integrations.flows.table import KINDS
 from tests.flows.support import CREATE, CREATE_LINE, LOOK_UP, options
 from tests.world import World
 
@@ -299,8 +300,9 @@ def test_a_document_of_ones_own_choice(world: World, client: Client, page: str) 
 def test_the_edit_form_leaves_mappings_alone(world: World, client: Client) -> None:
     before, stored = in_force(world), world.integration
     url = reverse("admin:connector_integration_edit", args=[stored.pk])
-    form = {"name": "renamed", "source": stored.source.slug, "target": stored.target.slug, "company_codes": '["10"]'}
-    answer = client.post(url, form | {"schedule": "{}", "options": "{}", "start_from": "2020-01-01 00:00"})
+    form = {"name": "renamed", "source": stored.source.slug, "target": stored.target.slug, "company_codes": "10"}
+    days = {f"schedule_{flow.name}_days": list("0123456") for flow in KINDS["ifs_fedex"].flows}
+    answer = client.post(url, form | {"start_from": "2020-01-01 00:00", **days})
     assert answer.status_code == 302, answer.context["form"].errors
     assert Integration.objects.get(pk=stored.pk).name == "renamed" and in_force(world) == before
 

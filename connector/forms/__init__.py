@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 
-from connector.models import AlertChannel, Connection, Integration, User
+from connector.models import AlertChannel, User
 from connector.models.alerts import Cause
 from connector.models.tenants import Role, Tenant
-from connector.services.configuration import ConfigError
 from integrations import registry
-from integrations.base.vendor import Vendor
-from integrations.flows.table import KINDS, Kind
-
-
-class JsonField(forms.CharField):
-    """JSON as text; the error names line and column. Empty keeps `empty_value`."""
-
-    def __init__(self, *, kind: type, **options: Any) -> None:
-        self.kind = kind
-        options.setdefault("required", False)
-        super().__init__(widget=forms.Textarea(attrs={"class": "mlc-json", "rows": 8, "spellcheck": "false"}), **options)
-
-    def prepare_value(self, value: Any) -> Any:
-        return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-
-    def clean(self, value: Any) -> Any:
-        text = super().clean(value)
-        if not text.strip():
-            return self.kind()
-        try:
-            found = json.loads(text)
-        except ValueError as error:
-            raise forms.ValidationError(f"This is not JSON: {error}") from error
-        if not isinstance(found, self.kind):
-            wanted = "an object in { }" if self.kind is dict else "a list in [ ]"
-            raise forms.ValidationError(f"Enter {wanted}.")
-        return found
-
-
-def place_errors(form: forms.Form, errors: Iterable[ConfigError], names: dict[str, str]) -> None:
-    """Put each error at the field that its path begins with; what fits nowhere goes on top."""
-    for error in errors:
-        field = next(
-            (f for prefix, f in names.items() if error.path == prefix or error.path.startswith((prefix + ".", prefix + "["))),
-            None,
-        )
-        deeper = error.path if field and error.path != field else ""
-        form.add_error(field if field in form.fields else None, f"{deeper}: {error.message}" if deeper else error.message)
+from integrations.flows.table import KINDS
 
 
 class VendorForm(forms.Form):
@@ -66,75 +26,6 @@ class VendorForm(forms.Form):
         self.fields["tenant"].queryset = tenants  # type: ignore[attr-defined]
 
 
-class ConnectionForm(forms.Form):
-    """Grown from the vendor's manifest. Secrets are written, never shown; empty keeps what is stored."""
-
-    name = forms.CharField(max_length=200)
-
-    def __init__(self, *args: Any, vendor: Vendor, existing: Connection | None, may_move: bool, **kwargs: Any) -> None:
-        self.vendor = vendor
-        self.existing = existing
-        super().__init__(*args, **kwargs)
-        if existing is None:
-            self.fields["slug"] = forms.SlugField(max_length=60, help_text="Short name for scripts; it cannot be changed later.")
-        self.fields["environment"] = forms.ChoiceField(
-            choices=[(e.key, e.label) for e in vendor.environments],
-            disabled=not may_move,
-            help_text="" if may_move else "Only an administrator changes where a connection points.",
-        )
-        for key in vendor.url_keys:
-            self.fields[f"url_{key}"] = forms.CharField(
-                label=f"URL ({key})" if len(vendor.url_keys) > 1 else "URL",
-                required=False,
-                disabled=not may_move,
-                help_text="Empty: the environment's own. A new host asks for the secrets again.",
-            )
-        self._credentials()
-        self.fields["settings"] = JsonField(kind=dict, help_text="Only what differs from the defaults.")
-        self.fields["company_codes"] = JsonField(
-            kind=list,
-            label="Company codes and sites",
-            help_text='[{"code": "10", "cost_center": "…", "freight_account": "…", "sites": [{"code": "S1", '
-            '"timezone": "America/Chicago", "cut_off": "16:00", "address": {"company": "…", "name": "…", "phone": "…", '
-            '"lines": ["…"], "city": "…", "state": "…", "postal_code": "…", "country": "US"}}]}]',
-        )
-
-    def _credentials(self) -> None:
-        readable = self.existing.secrets_readable if self.existing else True
-        stored = {
-            **(self.existing.plain if self.existing else {}),
-            **(self.existing.secrets() if self.existing and readable else {}),
-        }
-        for credential in self.vendor.credentials:
-            has = bool(stored.get(credential.key))
-            if credential.secret:
-                state = "set" if has else "not set"
-                if not readable:
-                    state = "unreadable with the present keys"
-                widget: forms.Widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"})
-                told = f"{state}. " + ("Empty keeps it." if has or not readable else "")
-            else:
-                widget = forms.TextInput(attrs={"autocomplete": "off"})
-                shown = str(stored.get(credential.key, ""))
-                told = (f"…{shown[-4:]}. " if credential.masked else f"{shown}. ") + "Empty keeps it." if has else "not set."
-            self.fields[f"credential_{credential.key}"] = forms.CharField(
-                label=credential.label,
-                required=False,
-                widget=widget,
-                strip=not credential.secret,
-                help_text=f"{told} {credential.help}".strip(),
-            )
-            if has and not credential.required:
-                self.fields[f"remove_{credential.key}"] = forms.BooleanField(label=f"Remove {credential.label}", required=False)
-
-    @property
-    def error_places(self) -> dict[str, str]:
-        """Paths of the configuration service to fields of this form."""
-        found = {f"credentials.{c.key}": f"credential_{c.key}" for c in self.vendor.credentials}
-        found |= {f"urls.{key}": f"url_{key}" for key in self.vendor.url_keys}
-        return found | {name: name for name in ("slug", "name", "environment", "settings", "company_codes")}
-
-
 class KindForm(forms.Form):
     """The first question of a new integration."""
 
@@ -145,46 +36,6 @@ class KindForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["kind"].choices = [(k.slug, k.label) for k in KINDS.values() if k.available]  # type: ignore[attr-defined]
         self.fields["tenant"].queryset = tenants  # type: ignore[attr-defined]
-
-
-class IntegrationForm(forms.Form):
-    """Two connections of one tenant and what may be set; new ones start switched off."""
-
-    name = forms.CharField(max_length=200)
-
-    def __init__(self, *args: Any, kind: Kind, tenant: Tenant, existing: Integration | None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if existing is None:
-            self.fields["slug"] = forms.SlugField(max_length=60, help_text="Short name for scripts; it cannot be changed later.")
-        for end, vendor in (("source", kind.source), ("target", kind.target)):
-            self.fields[end] = forms.ModelChoiceField(
-                queryset=Connection.objects.filter(tenant=tenant, vendor=vendor), to_field_name="slug", empty_label=None
-            )
-        self.fields["company_codes"] = JsonField(kind=list, help_text='Such as ["10"]; empty: all of the source connection.')
-        self.fields["start_from"] = forms.DateTimeField(
-            required=False,
-            widget=forms.DateTimeInput(attrs={"type": "text", "placeholder": "2026-01-31 00:00"}),
-            help_text="Empty: from now on; what stands ready today is not shipped. Otherwise documents dated not before it are.",
-        )
-        self.fields["schedule"] = JsonField(
-            kind=dict, help_text='Such as {"ship": {"every_minutes": 5, "weekdays": [0,1,2,3,4], "hours": [6, 20]}}.'
-        )
-        options = "; ".join(f"{o.name}: {o.label}" + (f" ({', '.join(o.choices)})" if o.choices else "") for o in kind.options)
-        self.fields["options"] = JsonField(kind=dict, help_text=options)
-
-    error_places = {
-        name: name
-        for name in (
-            "slug",
-            "name",
-            "source",
-            "target",
-            "company_codes",
-            "start_from",
-            "schedule",
-            "options",
-        )
-    }
 
 
 class TenantForm(forms.Form):

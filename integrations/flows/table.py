@@ -458,7 +458,17 @@ SHIP_OPTIONS = (
 
 OPTION_TOPICS = {
     "What ships": ("documents", "default_service", "ship_date", "recipient_phone", "on_change", "adopted_label"),
-    "Label": ("label_format", "label_stock_type", "pickup_type", "packaging_type", "residential", "attach_label"),
+    "Label": (
+        "label_format",
+        "label_stock_type",
+        "pickup_type",
+        "packaging_type",
+        "residential",
+        "attach_label",
+        "supplier_mail",
+    ),
+    "Addresses": ("address_check", "address_correction", "residential_from_check"),
+    "Rates": ("rates", "rate_rule", "rate_services", "cost_ceiling"),
     "Who pays": ("rate_type", "payment_type", "payment_account"),
     "Across borders": (
         *("terms_of_sale", "duties_payment_type", "duties_account", "shipment_purpose", "customs_currency"),
@@ -467,6 +477,7 @@ OPTION_TOPICS = {
     "What is written into the ERP": ("forwarder_to_write", "write_ship_date", "track_statuses", "proof_of_delivery"),
     "Freight cost": ("freight_charge", "freight_charge_type", "freight_charge_split", "freight_charge_currency"),
     "Deadlines and limits": ("scan_within_hours", "news_within_hours", "erp_within_hours", "max_purchases_per_hour"),
+    "Reconciliation": ("reconcile_at", "reconcile_days", "reconcile_calls"),
 }
 """How the form groups the options of all kinds; an option that stands nowhere here comes last."""
 

@@ -319,6 +319,7 @@ UNFOLD: dict[str, Any] = {
                     _page("Deadlines", "alarm", "connector_deadlines"),
                     _page("Month end", "receipt_long", "connector_costs"),
                     _page("Reconciliation", "balance", "connector_findings"),
+                    _page("Carrier invoices", "request_quote", "connector_invoicefile_changelist"),
                     _page("Alerts", "notifications", "connector_alert_changelist"),
                     _page("Budgets", "speed", "connector_budgets"),
                 ],

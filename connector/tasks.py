@@ -25,6 +25,7 @@ from connector.services import (
     webhooks,
 )
 from connector.services import alerts as alerting
+from connector.services import invoices as invoicing
 from connector.services import retention as erasing
 from connector.services.engine import polling, watching, work
 from connector.services.reconcile import runs
@@ -56,6 +57,8 @@ def tick() -> None:
         wake.watch(pk)
     backfill.feed_all()
     costs.begin_waiting()
+    if invoicing.due():
+        wake.invoices()
     if webhooks.waiting():
         wake.hooks()
     if erasing.due():
@@ -176,6 +179,12 @@ def reconcile(integration_id: int) -> None:
         run = runs.work(integration, FLOWS, within_s=settings.ENGINE["SLICE_S"])
         if run is not None and run.state == run.State.RUNNING and not run.waits_for:
             wake.reconcile(integration_id)
+
+
+def invoices() -> None:
+    """Apply what invoice files say; come again if there is more."""
+    if invoicing.work(within_s=settings.ENGINE["SLICE_S"]):
+        wake.invoices()
 
 
 def ping(connection_id: int) -> None:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 ALLOWED_TASKS = frozenset(
     f"connector.tasks.{name}"
-    for name in ("tick", "work_due", "poll", "ping", "watch", "hooks", "retention", "alerts", "quote", "reconcile")
+    for name in ("tick", "work_due", "poll", "ping", "watch", "hooks", "retention", "alerts", "quote", "reconcile", "invoices")
 )
 PR_SET_PDEATHSIG = 1
 POOL_SIZE = 5  # four workers, with what pusher, monitor and sentinel hold, stay within 24 connections (ENGINE 5)

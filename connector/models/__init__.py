@@ -4,7 +4,7 @@ from connector.models.addresses import CheckedAddress
 from connector.models.alerts import Alert, AlertChannel, AlertDelivery, AlertSeen
 from connector.models.audit import AuditChain, AuditDetail, AuditEntry, AuditSeal
 from connector.models.connections import CompanyCode, Connection, Pause, Site, Slot
-from connector.models.costs import CostChange
+from connector.models.costs import CostChange, InvoiceFile, InvoiceLine
 from connector.models.counters import CountMark, DayCount
 from connector.models.handling import Handling
 from connector.models.integrations import Backfill, Baseline, FlowState, Integration
@@ -55,6 +55,8 @@ __all__ = [
     "Heartbeat",
     "Installation",
     "Integration",
+    "InvoiceFile",
+    "InvoiceLine",
     "Label",
     "LabelLink",
     "LimitBucket",

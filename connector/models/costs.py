@@ -1,9 +1,10 @@
-"""Freight cost after the label: who corrected it, from what to what, and whether the ERP has it."""
+"""Freight cost after the label: who corrected it, and what the carrier's invoice files say."""
 
 from __future__ import annotations
 
 from django.db import models
 
+from connector.models.connections import Connection
 from connector.models.shipments import Shipment
 from connector.models.tenants import TenantModel
 
@@ -47,3 +48,92 @@ class CostChange(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.before if self.before is not None else 'unknown'} → {self.after} {self.currency}"
+
+
+class InvoiceFile(TenantModel):
+    """A carrier's invoice as a file: only its rows are kept, and their cells only until it is applied or put away.
+
+    `mapping` says which column (by its heading) holds what. The newest file of a connection hands its mapping on.
+    """
+
+    class State(models.TextChoices):
+        COLUMNS = "columns", "Columns to be chosen"
+        READY = "ready", "Read: nothing is applied yet"
+        APPLYING = "applying", "Being applied"
+        DONE = "done", "Applied"
+        DISCARDED = "discarded", "Put away"
+
+    class Rule(models.TextChoices):
+        ALL = "all", "Apply all"
+        TOLERANCE = "tolerance", "Apply up to a difference, list the others"
+
+    carrier = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="invoice_files")
+    name = models.CharField(max_length=120)
+    sha256 = models.CharField(max_length=64)
+    encoding = models.CharField(max_length=20)
+    delimiter = models.CharField(max_length=1)
+    header = models.JSONField(default=list)
+    mapping = models.JSONField(default=dict)
+    rule = models.CharField(max_length=10, choices=Rule.choices, default=Rule.ALL)
+    tolerance = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.COLUMNS)
+    rows = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=300, blank=True, default="")
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    applied_by = models.CharField(max_length=150, blank=True, default="")
+    applied_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "carrier invoice"
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="invoice_file_by_tenant"),
+            models.Index(fields=["id"], condition=models.Q(state="applying"), name="invoice_file_applying"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class InvoiceLine(TenantModel):
+    """One row of an invoice file. `shipment`: whose parcel it names. A charge of an invoice counts once, whatever files say."""
+
+    class State(models.TextChoices):
+        NEW = "new", "Not looked at yet"
+        READY = "ready", "Will be applied"
+        HELD = "held", "For a person"
+        UNKNOWN = "unknown", "No shipment of ours"
+        DUPLICATE = "duplicate", "Invoiced before"
+        WRONG = "wrong", "Cannot be used"
+        APPLIED = "applied", "Applied"
+
+    file = models.ForeignKey(InvoiceFile, on_delete=models.CASCADE, related_name="lines")
+    carrier = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="+")
+    row = models.PositiveIntegerField()
+    cells = models.JSONField(null=True)
+    account = models.CharField(max_length=40, blank=True, default="")
+    invoice_number = models.CharField(max_length=40, blank=True, default="")
+    invoice_date = models.CharField(max_length=20, blank=True, default="")
+    tracking_number = models.CharField(max_length=60, blank=True, default="")
+    charge = models.CharField(max_length=120, blank=True, default="")
+    amount = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    currency = models.CharField(max_length=3, blank=True, default="")
+    shipment = models.ForeignKey(Shipment, on_delete=models.SET_NULL, null=True, related_name="invoice_lines")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
+    note = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        ordering = ["row"]
+        constraints = [
+            models.UniqueConstraint(fields=["file", "row"], name="one_invoice_line_per_row"),
+            models.UniqueConstraint(
+                fields=["carrier", "invoice_number", "tracking_number", "charge"],
+                condition=models.Q(state="applied"),
+                name="invoiced_charge_counts_once",
+            ),
+        ]
+        indexes = [models.Index(fields=["file", "state", "row"], name="invoice_line_by_state")]
+
+    def __str__(self) -> str:
+        return f"{self.invoice_number} {self.tracking_number}: {self.amount} {self.currency}"

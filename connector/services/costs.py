@@ -25,6 +25,12 @@ from integrations.base.shares import in_parts, rates_of
 from integrations.flows.table import KINDS
 
 FLOW = "cost"
+
+
+class Busy(NotPossible):
+    """Not now: work on the document is under way."""
+
+
 LARGEST = Decimal("9999999.99")
 State = CostChange.State
 
@@ -48,6 +54,8 @@ def invoiced(shipment: Shipment, total: Decimal, currency: str, *, actor: str, r
         found.currency = currency
     if found.currency != currency:
         raise NotPossible(f"It is invoiced in {currency}, its cost is kept in {found.currency}.")
+    if found.state == Shipment.State.VOIDED and total >= 0:
+        return _of_void(found, total, actor=actor, reason=reason)
     return _change(found, total, kind=CostChange.Kind.INVOICE, actor=actor, reason=reason)
 
 
@@ -81,13 +89,44 @@ def _change(shipment: Shipment, amount: Decimal, *, kind: CostChange.Kind, actor
     if by_invoice:
         shipment.invoiced_cost = amount
     shipment.save(update_fields=["cost", "cost_kind", "rated_cost", "invoiced_cost", "currency"])
+    _share(shipment)
     state = _carry(shipment, before)
+    return _keep(shipment, before, kind=kind, actor=actor, reason=reason, state=state)
+
+
+def _of_void(shipment: Shipment, total: Decimal, *, actor: str, reason: str) -> CostChange:
+    """The carrier invoices a voided label: kept for the month end; no order bears it."""
+    before = shipment.cost
+    shipment.cost = shipment.invoiced_cost = total
+    shipment.rated_cost = before if shipment.rated_cost is None else shipment.rated_cost
+    shipment.cost_kind = Shipment.CostKind.INVOICED
+    shipment.save(update_fields=["cost", "cost_kind", "rated_cost", "invoiced_cost", "currency"])
+    return _keep(shipment, before, kind=CostChange.Kind.INVOICE, actor=actor, reason=reason, state=State.KEPT)
+
+
+def _share(shipment: Shipment) -> None:
+    """Each order's part of what the carrier charges and has invoiced, where its rate is kept; else the work does it."""
+    rows = list(FreightCharge.objects.filter(shipment=shipment).order_by("pk"))
+    try:
+        charged = parts_of(rows, Money(shipment.cost or Decimal(0), shipment.currency), {})
+        invoiced = shipment.invoiced_cost
+        parts = parts_of(rows, Money(invoiced, shipment.currency), {}) if invoiced is not None else {}
+    except Rejected:
+        return
+    for row in rows:
+        corrected(row, charged=charged[row.pk], invoiced=parts.get(row.pk))
+
+
+def _keep(
+    shipment: Shipment, before: Decimal | None, *, kind: CostChange.Kind, actor: str, reason: str, state: CostChange.State
+) -> CostChange:
+    """The history's entry, and the audit's."""
     change = CostChange.objects.create(
         tenant_id=shipment.tenant_id,
         shipment=shipment,
         kind=kind,
         before=before,
-        after=amount,
+        after=shipment.cost or Decimal(0),
         currency=shipment.currency,
         reason=reason.strip()[:300],
         actor=actor[:150],
@@ -96,7 +135,7 @@ def _change(shipment: Shipment, amount: Decimal, *, kind: CostChange.Kind, actor
     )
     told = {
         "from": f"{before} {shipment.currency}" if before is not None else "unknown",
-        "cost": f"{amount} {shipment.currency}",
+        "cost": f"{shipment.cost} {shipment.currency}",
         "by": kind.value,
         "reason": change.reason,
     }
@@ -138,13 +177,17 @@ def parts_of(rows: Sequence[FreightCharge], cost: Money, rates: Mapping[str, str
 def _carry(shipment: Shipment, before: Decimal | None) -> CostChange.State:
     """Open the work that brings the new cost to the orders, where orders bear it; how the correction stands now."""
     if FreightCharge.objects.filter(shipment=shipment).exists():
+        stands = FreightCharge.objects.filter(shipment=shipment, state=FreightCharge.State.POSTED, amount=F("charged"), sent=[])
+        others = FreightCharge.objects.filter(shipment=shipment).exclude(pk__in=stands.values("pk"))
+        if before == shipment.cost and not others.exists():
+            return State.DONE  # the carrier's bill agrees with what the orders bear
         _begin(shipment)
         return State.WAITING
     if before is None and shipment.written_at is not None and _wanted(shipment):
         # Its cost was not known when it shipped, so nothing was written to the orders: now it can be.
         unfinished = Transfer.objects.filter(record=shipment.record_id, state__in=Transfer.UNFINISHED).first()
         if unfinished is not None and unfinished.state == Transfer.State.RUNNING:
-            raise NotPossible("Work on this document is under way. Try again in a moment.")
+            raise Busy("Work on this document is under way. Try again in a moment.")
         if unfinished is None:
             open_transfer(shipment.record)
             wake.work()
@@ -248,6 +291,7 @@ def corrected(row: FreightCharge, **values: Any) -> None:
 
 __all__ = [
     "FLOW",
+    "Busy",
     "begin_waiting",
     "check",
     "correct",

@@ -106,6 +106,11 @@ def reconcile(integration_id: int) -> None:
     transaction.on_commit(lambda: _enqueue("connector.tasks.reconcile", integration_id))
 
 
+def invoices() -> None:
+    """Apply soon what invoice files say."""
+    transaction.on_commit(lambda: _enqueue("connector.tasks.invoices"))
+
+
 def ping(connection_id: int) -> None:
     """Ping one connection soon."""
     transaction.on_commit(lambda: _enqueue("connector.tasks.ping", connection_id))

@@ -95,6 +95,8 @@ class Vendor:
     `bulky_keys` are JSON members that hold label bytes: cut out of stored exchanges.
     `redact_keys` are JSON or form members that are secret wherever they appear.
     `rests_on` names, by country, the holidays on which a carrier does not work where those are not all public ones.
+    `invoice_columns` are the headings a carrier's invoice files use as a rule, by what they hold; the user may choose others.
+    `account_credential` names the credential field that holds the account which an invoice is made out to.
     `services` are a carrier's own service codes, for value maps and "the ship-via itself if it is one".
     """
 
@@ -119,6 +121,8 @@ class Vendor:
     credential_identity: tuple[str, ...] = ("client_id",)
     services: frozenset[str] = frozenset()
     rests_on: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    invoice_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    account_credential: str = ""
     docs: str = ""
     setup_help: str = ""
 

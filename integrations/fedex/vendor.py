@@ -35,6 +35,17 @@ def check_settings(settings: Mapping[str, Any]) -> list[SettingError]:
     return wrong
 
 
+INVOICE_COLUMNS = {
+    "tracking_number": ("Express or Ground Tracking ID", "Tracking Number", "Tracking ID", "Ground Tracking Number"),
+    "amount": ("Net Charge Amount", "Net Charge", "Shipment Net Charge"),
+    "currency": ("Currency Code", "Invoice Currency Code", "Currency"),
+    "invoice_number": ("Invoice Number",),
+    "invoice_date": ("Invoice Date",),
+    "account": ("Bill to Account Number", "Bill-to Account Number", "Account Number"),
+    "charge": ("Charge Description",),
+}
+"""Headings seen in files of FedEx Billing Online. The sheet knows no invoice format: a proposal, the user chooses."""
+
 VENDOR = Vendor(
     slug="fedex",
     label="FedEx",
@@ -79,6 +90,8 @@ VENDOR = Vendor(
     check_settings=check_settings,
     bulky_keys=("encodedLabel", "image", "documents", "document"),
     redact_keys=("client_secret", "access_token", "child_secret", "child_Key"),
+    invoice_columns=INVOICE_COLUMNS,
+    account_credential="account_number",
     docs="https://developer.fedex.com/api/en-us/catalog.html",
     setup_help=SETUP_HELP,
 )

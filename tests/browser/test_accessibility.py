@@ -56,13 +56,15 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 def pages(house: House) -> dict[str, str]:
     """One page of each kind."""
-    lists = ("transfer", "shipment", "connection", "integration", "auditentry")
+    lists = ("transfer", "shipment", "connection", "integration", "auditentry", "invoicefile")
     found = {f"list of {name}": reverse(f"admin:connector_{name}_changelist") for name in lists}
     found["filtered shipments"] = reverse("admin:connector_shipment_changelist") + "?state=active&cost_from=1&sort=cost_highest"
     found["wrong filter"] = reverse("admin:connector_shipment_changelist") + "?cost_from=x"
     found["shipment"] = reverse("admin:connector_shipment_change", args=[house.shipment.pk])
     found["correct a cost"] = reverse("admin:connector_shipment_cost", args=[house.shipment.pk]) + "?amount=14.10"
     found["month end"] = reverse("admin:connector_costs") + "?first=2026-11-01&last=2026-11-30"
+    found["carrier invoice"] = reverse("admin:connector_invoicefile_change", args=[house.invoice.pk])
+    found["read an invoice"] = reverse("admin:connector_invoicefile_new", args=[house.target.pk])
     found["transfer"] = reverse("admin:connector_transfer_change", args=[house.transfers["failed"].pk])
     found["connection"] = reverse("admin:connector_connection_change", args=[house.source.pk])
     found["edit a connection"] = reverse("admin:connector_connection_edit", args=[house.source.pk])

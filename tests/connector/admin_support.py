@@ -18,6 +18,8 @@ from connector.models import (
     EffectSend,
     Exchange,
     Integration,
+    InvoiceFile,
+    InvoiceLine,
     Label,
     Membership,
     Package,
@@ -57,6 +59,7 @@ class House:
     channel: Any = None
     comparison: Any = None
     finding: Any = None
+    invoice: Any = None
 
     @property
     def call(self) -> Exchange:
@@ -116,6 +119,33 @@ def build(slug: str) -> House:
     house.channel.set_secrets({"url": f"https://{slug}.example.com/url-secret-of-{slug}", "secret": f"secret-of-{slug}"})
     house.channel.save()
     compared(house)
+    house.invoice = InvoiceFile.objects.create(
+        tenant=tenant,
+        carrier=integration.target,
+        name=f"{mark} invoice",
+        sha256="0" * 64,
+        encoding="utf-8",
+        delimiter=",",
+        header=["Tracking ID", "Net Charge"],
+        state="ready",
+        rows=1,
+        created_by="test",
+        created_at=NOW,
+    )
+    InvoiceLine.objects.create(
+        tenant=tenant,
+        file=house.invoice,
+        carrier=integration.target,
+        row=1,
+        cells=[f"{mark} cell", "13.00"],
+        invoice_number="I-1",
+        tracking_number=house.shipment.master_tracking_number,
+        amount=Decimal("13.00"),
+        currency="USD",
+        shipment=house.shipment,
+        state="held",
+        note=f"{mark} note",
+    )
     Pause.objects.create(
         tenant=tenant,
         scope="connection",

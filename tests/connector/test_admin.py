@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 LISTS = (
     *("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel"),
-    *("reconciliationrun", "reconciliationfinding"),
+    *("reconciliationrun", "reconciliationfinding", "invoicefile"),
 )
 COMPANIES = {
     "companies-TOTAL_FORMS": "2",
@@ -56,6 +56,9 @@ def pages_of(house: House) -> dict[str, str]:
         "back-fill": reverse("admin:connector_backfill_change", args=[house.backfill.pk]),
         "progress of a back-fill": reverse("admin:connector_backfill_progress", args=[house.backfill.pk]),
         "new back-fill": reverse("admin:connector_backfill_new", args=[house.integration.pk]),
+        "invoice file": reverse("admin:connector_invoicefile_change", args=[house.invoice.pk]),
+        "progress of an invoice file": reverse("admin:connector_invoicefile_progress", args=[house.invoice.pk]),
+        "new invoice file": reverse("admin:connector_invoicefile_new", args=[house.target.pk]),
         "alert": reverse("admin:connector_alert_change", args=[house.alert.pk]),
         "alert channel": reverse("admin:connector_alertchannel_change", args=[house.channel.pk]),
         "edit alert channel": reverse("admin:connector_alertchannel_edit", args=[house.channel.pk]),
@@ -78,7 +81,7 @@ def admin_urls(house: House) -> list[str]:
     ids = {"object_id": house.transfers["failed"].pk, "pk": house.source.pk, "act": "replay", "shipment_id": house.shipment.pk}
     ids |= {"package_id": house.package.pk, "vendor": "ifs_cloud", "kind": "ifs_fedex", "tenant_id": house.tenant.pk}
     ids |= {"integration_id": house.integration.pk, "transfer_id": house.transfers["failed"].pk, "exchange_id": house.call.pk}
-    ids |= {"app_label": "connector", "url": "x", "content_type_id": 1}
+    ids |= {"app_label": "connector", "url": "x", "content_type_id": 1, "connection_id": house.target.pk}
     by_model = {
         "transfer": house.transfers["failed"].pk,
         "shipment": house.shipment.pk,
@@ -89,6 +92,7 @@ def admin_urls(house: House) -> list[str]:
         "reconciliationrun": house.comparison.pk,
         "reconciliationfinding": house.finding.pk,
         "comparison": house.comparison.pk,
+        "invoicefile": house.invoice.pk,
         "alert": house.alert.pk,
         "alertchannel": house.channel.pk,
         "user": house.person("operator").pk,

@@ -7,6 +7,7 @@ import threading
 import time
 
 from django.db import connections, transaction
+from django_q.brokers import get_broker
 from django_q.tasks import async_task
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,15 @@ def _enqueue(name: str, *args: int | str) -> None:
         async_task(name, *args)
     except Exception:  # a broker that is down must not undo what was just committed; the tick will find the work
         logger.exception("could not wake the workers for %s; the next tick will", name)
+
+
+def queue_is_below(count: int) -> bool:
+    """Whether fewer than `count` wake-ups wait; true where the broker does not tell."""
+    try:
+        return bool(get_broker().queue_size() < count)
+    except Exception:
+        logger.exception("the broker does not tell how long its queue is")
+        return True
 
 
 def work(count: int = 1) -> None:

@@ -14,9 +14,12 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 from django.db.models import F
+from django.db.models.constants import OnConflict
 
 from connector.models import Connection, WebhookDelivery
+from connector.models.connections import UnreadableSecret
 from connector.services import clock, tracking, vendors, wake
+from integrations import registry
 from integrations.base.errors import IntegrationError
 
 logger = logging.getLogger(__name__)
@@ -24,10 +27,15 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 1_000_000
 GROUP = 200
 TRIES = 5
+WAKE_UPS = 100
+"""A queue as long as this is not being served, or a look for posts stands in it already: nothing is added."""
+
+
+_COLUMNS = [field for field in WebhookDelivery._meta.concrete_fields if not field.primary_key]
 
 
 class _Last:
-    """When this process last woke the workers."""
+    """When this process last did something that it should not do for every post."""
 
     def __init__(self) -> None:
         self._at = -1e9
@@ -41,45 +49,64 @@ class _Last:
         return True
 
 
+class _Complaints:
+    """Log lines about posts that are refused, one a minute for each door: whoever posts rubbish must not fill the log."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], _Last] = {}
+
+    def say(self, level: int, slug: str, line: str) -> None:
+        """Log `line` (with one %s for the slug), if it was not said for this door within a minute."""
+        if self._last.setdefault((slug, line), _Last()).older_than(60.0):
+            logger.log(level, line + " (said once a minute)", slug)
+
+
 _woken = _Last()
+_complaints = _Complaints()
 
 
 def receive(slug: str, raw: bytes, headers: Mapping[str, str]) -> int:
     """Verify and store one body for the connection named `slug`; the HTTP status to answer.
 
     200: stored, or known already. 401: not signed by one of the connection's secrets. 404: no such door.
+    503: our own trouble (a key that does not fit): the vendor should keep the post and come again.
+
+    Two statements, each a transaction of its own: a storm of posts waits for this, and nothing more is needed to
+    know who posted and to lose nothing.
     """
-    connection = Connection.objects.filter(slug=slug).first()
+    connection = Connection.objects.only("tenant_id", "name", "vendor", "plain", "secrets_text").filter(slug=slug).first()
     if connection is None:
         return 404
+    signed = getattr(registry.adapter_class(connection.vendor), "is_signed_push", None)
+    if signed is None:
+        return 404
     try:
-        adapter = vendors.open_adapter(connection)
-        signed = getattr(adapter, "push_is_signed", None)
-        if signed is None:
-            return 404
-        if not signed(raw, headers):
-            logger.warning("a post for %s was not signed by its secret", slug)
-            return 401
-    except IntegrationError as error:
-        # Our own trouble (a key that does not fit): the vendor should keep it and come again.
-        logger.error("a post for %s could not be checked: %s", slug, error.code)
+        good = signed(vendors.credentials_of(connection), raw, headers)
+    except UnreadableSecret:
+        _complaints.say(logging.ERROR, slug, "a post for %s could not be checked: its secrets cannot be read")
         return 503
-    WebhookDelivery.objects.bulk_create(
-        [
-            WebhookDelivery(
-                tenant_id=connection.tenant_id,
-                connection=connection,
-                digest=hashlib.sha256(raw).hexdigest(),
-                body=raw,
-                received_at=clock.at(),
-            )
-        ],
-        ignore_conflicts=True,
-    )
+    if not good:
+        _complaints.say(logging.WARNING, slug, "a post for %s was not signed by its secret")
+        return 401
+    _store(connection, raw)
     # One wake-up a second is enough for a storm; the minute's look is the safety net.
-    if _woken.older_than(1.0):
+    if _woken.older_than(1.0) and wake.queue_is_below(WAKE_UPS):
         wake.hooks()
     return 200
+
+
+def _store(connection: Connection, raw: bytes) -> None:
+    """Keep a body, once: one statement, committed when this returns."""
+    row = WebhookDelivery(
+        tenant_id=connection.tenant_id,
+        connection_id=connection.pk,
+        digest=hashlib.sha256(raw).hexdigest(),
+        body=raw,
+        received_at=clock.at(),
+    )
+    rows: Any = WebhookDelivery.objects.all()
+    # The statement of `bulk_create` without the transaction around it: BEGIN and COMMIT are round trips of their own.
+    rows._insert([row], fields=_COLUMNS, using=database.alias, on_conflict=OnConflict.IGNORE)
 
 
 def waiting() -> bool:

@@ -255,8 +255,12 @@ class Carrier(Pingable, Protocol):
     def proof_of_delivery(self, query: TrackQuery) -> LabelFile | None:
         """The carrier's document that a parcel was delivered; None where it has none (yet)."""
 
-    def push_is_signed(self, raw: bytes, headers: Mapping[str, str]) -> bool:
-        """Whether a webhook body comes from the carrier; over the raw bytes, in constant time."""
+    @staticmethod
+    def is_signed_push(credentials: Mapping[str, str], raw: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether a webhook body comes from the carrier; over the raw bytes, in constant time.
+
+        From the credentials alone: a storm of posts does not wait until an adapter is ready to call the vendor.
+        """
 
     def read_push(self, raw: bytes) -> tuple[ParcelNews, ...]:
         """News in a verified webhook body."""

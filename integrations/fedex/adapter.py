@@ -321,12 +321,13 @@ class Fedex:
             return None
         raise self._client.problem(answer, "proof of delivery", "Track")
 
-    def push_is_signed(self, raw: bytes, headers: Mapping[str, str]) -> bool:
+    @staticmethod
+    def is_signed_push(credentials: Mapping[str, str], raw: bytes, headers: Mapping[str, str]) -> bool:
         """Whether a webhook body carries the signature of one of our security tokens (sheet 16).
 
         During a change of tokens the field holds both, separated by a space or a comma.
         """
-        secrets = re.split(r"[\s,]+", self._context.credentials.get("webhook_secret", ""))
+        secrets = re.split(r"[\s,]+", credentials.get("webhook_secret", ""))
         return tracking.is_signed(raw, headers, [secret for secret in secrets if secret])
 
     def read_push(self, raw: bytes) -> tuple[ParcelNews, ...]:

@@ -38,6 +38,7 @@ ADDRESS = {
     "country": "US",
 }
 VENDORS = ("ifs_cloud", "fedex")
+WEBHOOK_SECRET = "Bench0only0bench0only0bench"
 PLENTY = [{"name": "calls", "calls": 100_000, "per_s": 1}]
 START_S = 60
 ALONE_LOOKS = 50
@@ -173,6 +174,7 @@ class Site:
             {"code": "10", "sites": [{"code": "S1", "timezone": "America/Chicago", "address": ADDRESS}]},
         ]
         carrier["credentials"] = {"client_id": "demo-key", "client_secret": "demo-secret", "account_number": "123456789"}
+        carrier["credentials"]["webhook_secret"] = WEBHOOK_SECRET
         integration = {
             "slug": INTEGRATION,
             "tenant": "bench",

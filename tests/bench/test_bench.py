@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 
 import pytest
 
-from tests.bench import pages
+from integrations.fedex.tracking import is_signed, read_push
+from tests.bench import pages, webhooks
 from tests.bench.matrix import arguments, main
+from tests.bench.site import WEBHOOK_SECRET
 
 pytestmark = [pytest.mark.drill, pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")]
 
@@ -32,6 +35,23 @@ def test_every_page_is_asked_for(capsys: pytest.CaptureFixture[str]):
     assert set(told["pages"]) == set(pages.addresses(300, 1, 1))
     assert all(page["queries"] for by_user in told["pages"].values() for page in by_user.values())
     assert told["export"]["owner"]["rows"] == 300 and told["export"]["viewer"]["rows"] == 270
+
+
+def test_posts_are_signed_and_some_come_again():
+    posts = webhooks.mixed(100, 0.3, 7, random.Random(1))
+    assert len(posts) == 100 and len(set(posts)) == 70
+    head, _, raw = posts[0].partition(b"\r\n\r\n")
+    assert is_signed(raw, {"fdx-signature": head.partition(b"fdx-signature: ")[2].split(b"\r\n")[0].decode()}, [WEBHOOK_SECRET])
+    [parcel] = read_push(raw)
+    assert parcel.tracking_number == "794600000007" and len(parcel.scans) == 7
+
+
+def test_the_web_server_is_started_as_the_procfile_says():
+    line = [
+        webhooks._filled(word, {"WEB_HOST": "127.0.0.1", "PORT": "1234", "WEB_CONCURRENCY": "1"}) for word in webhooks.web_line()
+    ]
+    assert line[:4] == [sys.executable, "-m", "gunicorn", "connector.wsgi"]
+    assert "127.0.0.1:1234" in line and line[line.index("--workers") + 1] == "1" and not any("$" in word for word in line)
 
 
 @pytest.mark.parametrize("wrong", ["--workers=0", "--shipments=-1", "--latency-ms=-5", "--repeat=0"])

@@ -263,7 +263,7 @@ class Carrier(Pingable, Protocol):
         """
 
     def read_push(self, raw: bytes) -> tuple[ParcelNews, ...]:
-        """News in a verified webhook body."""
+        """News in a verified webhook body. Raises UnreadablePush (`base/tracking.py`)."""
 
     def void_shipment(self, master_tracking_number: str, sender_country: str) -> VoidResult:
         """Cancel a whole shipment; repeating it is harmless."""

@@ -293,18 +293,32 @@ class Fedex:
         found: dict[str, ParcelNews | Problem] = {}
         today = self._context.now().date()
         for i in range(0, len(queries), tracking.NUMBERS_PER_CALL):
-            asked = queries[i : i + tracking.NUMBERS_PER_CALL]
-            answer = self._client.track_numbers(tracking.build_track(asked, today))
-            news = tracking.read_news(answers.parse_json(answer.text), asked)
-            if not news:
-                raise self._client.problem(answer, "track numbers", "Track")
-            for number, told in news.items():
-                found[number] = told if isinstance(told, ParcelNews) else Problem(_untracked(number, *told))
+            found |= self._track(queries[i : i + tracking.NUMBERS_PER_CALL], today)
         return found
 
     def is_number(self, text: str) -> bool:
         """Whether a text has the form of a FedEx tracking number (sheet 18)."""
         return tracking.is_number(text)
+
+    def _track(self, asked: Sequence[TrackQuery], today: dt.date) -> dict[str, ParcelNews | Problem]:
+        """One call; more where FedEx refuses all for the sake of one (sheet 11.4): the one stands alone in the end."""
+        answer = self._client.track_numbers(tracking.build_track(asked, today))
+        payload = answers.parse_json(answer.text)
+        news = tracking.read_news(payload, asked)
+        if news:
+            return {n: told if isinstance(told, ParcelNews) else Problem(_untracked(n, *told)) for n, told in news.items()}
+        error = self._client.problem(answer, "track numbers", "Track")
+        refused = {code for code, _ in answers.read_errors(payload)}
+        if not isinstance(error, Rejected) or not refused or not all(code.startswith(tracking.OF_ONE_NUMBER) for code in refused):
+            raise error
+        yesterday = self._context.now().date() - dt.timedelta(days=1)
+        if codes.END_DATE_IN_FUTURE in refused and today > yesterday:
+            # Our day has begun, FedEx's has not yet.
+            return self._track(asked, yesterday)
+        if len(asked) == 1:
+            return {asked[0].tracking_number: Problem(error)}
+        half = len(asked) // 2
+        return self._track(asked[:half], today) | self._track(asked[half:], today)
 
     def proof_of_delivery(self, query: TrackQuery) -> LabelFile | None:
         """The signature proof of delivery as PDF (sheet 13); None where FedEx has none (yet), or sends something else.
@@ -331,7 +345,7 @@ class Fedex:
         return tracking.is_signed(raw, headers, [secret for secret in secrets if secret])
 
     def read_push(self, raw: bytes) -> tuple[ParcelNews, ...]:
-        """News in a webhook body; empty where there is none to read."""
+        """News in a webhook body; empty where there is none to read. Raises UnreadablePush."""
         return tracking.read_push(raw)
 
     # -- ping ----------------------------------------------------------------------------------------------

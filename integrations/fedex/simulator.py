@@ -455,6 +455,9 @@ class FedexSimulator(Door):
             return self._refuse(request, 400, error("TRACKING.TRACKINGNUMBERS.LIMITEXCEEDED", "At most 30 numbers at a time."))
         if not all(re.fullmatch(r"[A-Za-z0-9]{8,40}", number) for number in numbers):
             return self._refuse(request, 400, error("TRACKING.TRACKINGNUMBER.INVALID", "A tracking number has a wrong form."))
+        wrong = [problem for info in asked for problem in tracking.range_errors(info, self._today())]
+        if wrong:
+            return self._refuse(request, 400, wrong[0])
         detailed = body.get("includeDetailedScans") is True
         found = [self._track_one(number, info, detailed=detailed) for number, info in zip(numbers, asked, strict=True)]
         return self._ok(request, {"completeTrackResults": found, "alerts": []})

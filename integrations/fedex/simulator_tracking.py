@@ -190,7 +190,7 @@ def reference_errors(asked: dict[str, Any], today: dt.date) -> list[dict[str, An
     needed = ("type", "carrierCode", "shipDateBegin", "destinationCountryCode")
     if not as_text(asked.get("accountNumber")) and not all(as_text(asked.get(key)) for key in needed):
         return [error("TRACKING.REFERENCEDATA.INCOMPLETE", "Give the account, or type, carrier, dates and destination.")]
-    return _range_errors(asked, today)
+    return range_errors(asked, today)
 
 
 def date_range(asked: dict[str, Any], today: dt.date) -> tuple[dt.date, dt.date]:
@@ -200,7 +200,8 @@ def date_range(asked: dict[str, Any], today: dt.date) -> tuple[dt.date, dt.date]
     return begin, end
 
 
-def _range_errors(asked: dict[str, Any], today: dt.date) -> list[dict[str, Any]]:
+def range_errors(asked: dict[str, Any], today: dt.date) -> list[dict[str, Any]]:
+    """What is wrong with the ship dates of a question (sheet 11.4, 12)."""
     begin = as_date(asked.get("shipDateBegin"))
     if "shipDateBegin" in asked and begin is None:
         return [error("TRACKING.SHIPDATEBEGIN.INVALID", "The begin date is not valid.")]

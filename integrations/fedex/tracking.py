@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from integrations.base import tracking as state
-from integrations.base.tracking import ParcelNews, Scan, TrackQuery
+from integrations.base.tracking import ParcelNews, Scan, TrackQuery, UnreadablePush
 from integrations.fedex import answers
 
 NUMBERS_PER_CALL = 30
 """Track takes no more (sheet 11.1)."""
 SEARCH_DAYS = 30
 SCANS_PER_PARCEL = 200
+YEARS = (1990, 2100)
+"""A time outside of these is none: near the ends of the calendar it could not even be converted."""
+OF_ONE_NUMBER = ("TRACKING.TRACKINGNUMBER.", "TRACKING.SHIPDATE")
+"""How the codes begin by which FedEx refuses a whole request for the sake of one of its numbers (sheet 11.4)."""
 NOT_KNOWN = "TRACKING.TRACKINGNUMBER.NOTFOUND"
 NO_PROOF = frozenset({NOT_KNOWN, "TRACKINGDOCUMENT.DOCUMENT.UNAVAILABLE"})
 """There is no proof of delivery to be had (yet)."""
@@ -77,10 +81,10 @@ def _asked(query: TrackQuery, today: dt.date) -> dict[str, object]:
     if query.unique_id:
         number["trackingNumberUniqueId"] = query.unique_id
     asked: dict[str, object] = {"trackingNumberInfo": number}
-    if query.ship_date is not None:
-        begin = query.ship_date - dt.timedelta(days=1)
+    begin = query.ship_date - dt.timedelta(days=1) if query.ship_date is not None else None
+    if begin is not None and begin <= today:
         # Not in the future, and no longer than 30 days (sheet 11.4).
-        end = min(max(today, begin), begin + dt.timedelta(days=SEARCH_DAYS))
+        end = min(today, begin + dt.timedelta(days=SEARCH_DAYS))
         asked |= {"shipDateBegin": begin.isoformat(), "shipDateEnd": end.isoformat()}
     return asked
 
@@ -93,7 +97,7 @@ def read_news(payload: object, queries: Sequence[TrackQuery] = ()) -> dict[str, 
     asked = {query.tracking_number: query for query in queries}
     found: dict[str, ParcelNews | tuple[str, str]] = {}
     for number, results in _by_number(payload).items():
-        good = [result for result in results if not result.get("error")]
+        good = _good(results)
         if good:
             found[number] = _news(number, _choose(good, asked.get(number)))
             continue
@@ -123,6 +127,10 @@ def _by_number(payload: object) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
+def _good(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [result for result in results if not result.get("error")]
+
+
 def _choose(results: list[dict[str, Any]], query: TrackQuery | None) -> dict[str, Any]:
     """The one that is ours where FedEx has used the number again (sheet 11.2)."""
     if query is not None and query.unique_id:
@@ -137,7 +145,7 @@ def _choose(results: list[dict[str, Any]], query: TrackQuery | None) -> dict[str
     return results[max(newest)[1]]
 
 
-def _news(number: str, result: dict[str, Any]) -> ParcelNews:
+def _news(number: str, result: dict[str, Any], told_at: dt.datetime | None = None) -> ParcelNews:
     delivery, place = _dict(result.get("deliveryDetails")), _sent_to(result)
     return ParcelNews(
         tracking_number=number,
@@ -145,10 +153,12 @@ def _news(number: str, result: dict[str, Any]) -> ParcelNews:
         unique_id=_text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId"))[:80],
         ship_date=_ship_date(result),
         estimated_delivery=_estimated(result),
+        delivered_at=_delivered(result),
         signed_by=(_text(delivery.get("signedByName")) or _text(delivery.get("receivedByName")))[:120],
         recipient_country=_text(place.get("countryCode")).upper()[:2],
         recipient_postal_code=_text(place.get("postalCode"))[:20],
         package_count=int(count) if (count := _text(_dict(result.get("packageDetails")).get("count"))).isdecimal() else None,
+        told_at=told_at,
     )
 
 
@@ -201,7 +211,11 @@ def _latest(unique: str, result: dict[str, Any], scans: Any) -> Scan | None:
     known = sorted((scan.at, scan.status) for scan in scans)
     if status == state.DELIVERED:
         at = times.get("ACTUAL_DELIVERY") or (known[-1][0] if known else None)
-        if at is None or any(told == state.DELIVERED for _, told in known):
+        if at is None:
+            return None
+        if any(told == state.RETURNING for _, told in known):
+            status = state.RETURNED  # delivered at the shipper, whatever the times of the scans say (sheet 11.3)
+        elif any(told == state.DELIVERED for _, told in known):
             return None
     elif known:
         return None  # the scans say it themselves, with their own times
@@ -245,14 +259,22 @@ def _estimated(result: dict[str, Any]) -> dt.date | None:
     return next((found for value in told if (found := day(value)) is not None), None)
 
 
+def _delivered(result: dict[str, Any]) -> dt.datetime | None:
+    """When FedEx says that it was delivered (sheet 11.3); a midnight is a mere date (sheet 11.2)."""
+    times = {_text(t.get("type")): moment(t.get("dateTime")) for t in map(_dict, _list(result.get("dateAndTimes")))}
+    at = times.get("ACTUAL_DELIVERY")
+    return at if at is not None and at.time() != dt.time(0) else None
+
+
 def moment(value: object) -> dt.datetime | None:
-    """An instant; without an offset it counts as UTC. None for what is no time."""
+    """An instant; without an offset it counts as UTC. None for what is no time, or lies outside of ours."""
     text = _text(value)
     try:
         found = dt.datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+    found = found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+    return found if YEARS[0] <= found.year < YEARS[1] else None
 
 
 def day(value: object) -> dt.date | None:
@@ -278,12 +300,24 @@ def is_signed(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) ->
 
 
 def read_push(raw: bytes) -> tuple[ParcelNews, ...]:
-    """News in a webhook body; empty for one that holds none (a proof of delivery, or nothing we can read)."""
+    """News in a webhook body, one for each result: of a number that was used twice, whoever holds it takes his own.
+
+    Empty where it holds none (a proof of delivery). Raises UnreadablePush for what is no JSON object.
+    """
     try:
-        text = raw.decode("utf-8-sig")
+        payload = answers.parse_json(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return ()
-    return tuple(found for found in read_news(answers.parse_json(text)).values() if isinstance(found, ParcelNews) and found.known)
+        payload = None
+    if not isinstance(payload, dict):
+        raise UnreadablePush("no JSON object")
+    told_at = _pushed_at(payload)
+    return tuple(_news(number, one, told_at) for number, results in _by_number(payload).items() for one in _good(results))
+
+
+def _pushed_at(payload: dict[str, Any]) -> dt.datetime | None:
+    """When the push was made: the first time among its attempts (sheet 16; the names of the keys are not told)."""
+    rows = map(_dict, _list(payload.get("outputMetaData")) or [payload.get("outputMetaData")])
+    return min((at for row in rows for value in row.values() if (at := moment(value)) is not None), default=None)
 
 
 # -- proof of delivery ---------------------------------------------------------------------------------------
@@ -321,7 +355,13 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str:
-    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    """Text as the database can keep it: NUL and halves of surrogate pairs, which JSON may hold, are left out."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value)
+    if not text.isprintable():
+        text = text.replace("\0", "").encode("utf-8", "ignore").decode()
+    return text.strip()
 
 
 __all__ = [

@@ -120,6 +120,7 @@ class Package(TenantModel):
     """One piece: its own number, label, ERP row and weight. A number is held once among those not voided.
 
     `proof_due_at`: when to ask the carrier for the proof of its delivery; none: not wanted, had, or given up.
+    `told`: what the carrier says beside the scans, each with how new it is (`integrations.base.tracking.Told`).
     """
 
     shipment = models.ForeignKey(Shipment, on_delete=models.CASCADE, related_name="packages")
@@ -135,6 +136,7 @@ class Package(TenantModel):
     status_at = models.DateTimeField(null=True)
     carrier_unique_id = models.CharField(max_length=80, blank=True, default="")
     proof_due_at = models.DateTimeField(null=True)
+    told = models.JSONField(default=dict)
 
     class Meta:
         ordering = ["sequence"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, Q
 
 from connector import workers
@@ -48,6 +48,9 @@ GROUP = 30
 LEASE_S = 300.0
 SILENT_AFTER_S = 30 * 86400.0
 """A parcel that the carrier has said nothing new of for so long is asked for no more; a person is told."""
+
+AHEAD = dt.timedelta(days=1)
+"""Scans dated further ahead than this count when their time has come: somebody's clock is wrong."""
 
 SAME_PARCEL_DAYS = 21
 """How far a carrier's ship date may lie from ours and still mean the same parcel."""
@@ -151,16 +154,19 @@ def _ask(integration: Integration, carrier: Any, group: Sequence[Shipment], resu
     queries = [TrackQuery(p.tracking_number, p.ship_date, p.carrier_unique_id) for p in packages]
     buffer = ExchangeBuffer({integration.target.slug: integration.target}, batch=uuid.uuid4())
     buffer.step = FLOW
-    before = result.news
+    before, asked_at = result.news, clock.now()
     try:
         with recording(buffer):
             told = carrier.track(queries)
     except IntegrationError:
         Exchange.objects.bulk_create(buffer.take())
         raise
-    news = [answer for answer in told.values() if isinstance(answer, ParcelNews)]
+    # What an answer says is as new as the question.
+    news = [replace(answer, told_at=asked_at) for answer in told.values() if isinstance(answer, ParcelNews)]
     result.asked += len(group)
-    result.news += merge(integration.target_id, news, asked=group)
+    merged = merge(integration.target_id, news, asked=group)
+    merged.wake()
+    result.news += merged.changed
     result.refused += sum(isinstance(answer, Problem) for answer in told.values())
     rows = buffer.take()
     # An hourly "nothing new" would fill the table: keep what told something.
@@ -171,36 +177,71 @@ def _ask(integration: Integration, carrier: Any, group: Sequence[Shipment], resu
 # -- merging -------------------------------------------------------------------------------------------------
 
 
-def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment] = ()) -> int:
-    """Take news of parcels of one carrier connection in; how many shipments changed.
+@dataclass(slots=True)
+class Merged:
+    """What taking news in did: shipments that changed, write-backs that were opened, shipments it failed for."""
 
-    `asked`: shipments of this round, whose next turn is set whether there are news or not. Repeating it changes nothing.
+    changed: int = 0
+    opened: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Merged) -> Merged:
+        return Merged(self.changed + other.changed, self.opened + other.opened, self.failed + other.failed)
+
+    def wake(self) -> None:
+        """Have somebody see to the write-backs: one call for all of them, not one for each."""
+        wake.work(min(self.opened, settings.WORKER_PROCESSES))
+
+
+def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment] = ()) -> Merged:
+    """Take news of parcels of one carrier connection in. Repeating it changes nothing; the caller wakes the workers.
+
+    `asked`: shipments of this round, whose next turn is set whether there are news or not. A shipment that we fail on is
+    logged and stands alone.
     """
-    by_number = {item.tracking_number: item for item in news if item.known}
+    by_number: dict[str, list[ParcelNews]] = {}
+    for item in news:
+        if item.known:
+            by_number.setdefault(item.tracking_number, []).append(item)
     held = Package.objects.filter(carrier_id=carrier_id, tracking_number__in=list(by_number), voided=False)
-    packages = list(held.select_related("shipment"))
-    ours = [(p, by_number[p.tracking_number]) for p in packages if is_ours(p, by_number[p.tracking_number])]
-    changed = 0
+    ours = [(p, n) for p in held.select_related("shipment") for n in by_number[p.tracking_number] if is_ours(p, n)]
+    pairs: dict[int, list[tuple[Package, ParcelNews]]] = {shipment.pk: [] for shipment in asked}
+    for package, item in ours:
+        pairs.setdefault(package.shipment_id, []).append((package, item))
+    was_asked = {shipment.pk for shipment in asked}
+    done = Merged()
     targets: dict[int, frozenset[str]] = {}
-    touched = {p.shipment_id for p, _ in ours} | {s.pk for s in asked}
-    for shipment_id in sorted(touched):
-        pairs = [(p, item) for p, item in ours if p.shipment_id == shipment_id]
-        changed += _merge_shipment(shipment_id, pairs, targets, was_asked=any(s.pk == shipment_id for s in asked))
-    return changed
+    for shipment_id in sorted(pairs):
+        try:
+            done += _merge_shipment(shipment_id, pairs[shipment_id], targets, was_asked=shipment_id in was_asked)
+        except OperationalError:
+            raise  # the database's trouble, not this shipment's
+        except Exception:
+            logger.exception("news of shipment %s could not be taken in", shipment_id)
+            done.failed += 1
+            # Not at the head of every round from now on.
+            Shipment.objects.filter(pk=shipment_id, next_track_at__lte=clock.at()).update(next_track_at=clock.at(4 * HOUR))
+    return done
 
 
 def is_ours(package: Package, news: ParcelNews) -> bool:
-    """Not a parcel of another year under the same number: carriers use their numbers again."""
-    if package.carrier_unique_id and news.unique_id:
-        return package.carrier_unique_id == news.unique_id
-    if package.ship_date is None or news.ship_date is None:
+    """Not a parcel of another year under the same number: carriers use their numbers again.
+
+    The carrier's own mark proves that it is ours, another mark only that there is no date to tell by (the first one
+    that came may have been the wrong one). A parcel without a date is as old as its first scan.
+    """
+    if package.carrier_unique_id and package.carrier_unique_id == news.unique_id:
         return True
-    return abs((package.ship_date - news.ship_date).days) <= SAME_PARCEL_DAYS
+    first = min((scan.at for scan in news.scans), default=None)
+    shipped = news.ship_date or (first.date() if first is not None else None)
+    if package.ship_date is not None and shipped is not None:
+        return abs((package.ship_date - shipped).days) <= SAME_PARCEL_DAYS
+    return not (package.carrier_unique_id and news.unique_id)
 
 
 def _merge_shipment(
     shipment_id: int, pairs: Sequence[tuple[Package, ParcelNews]], targets: dict[int, frozenset[str]], *, was_asked: bool
-) -> int:
+) -> Merged:
     """One commit for one shipment: events, packages, the shipment's state, its next turn, its write-back."""
     with transaction.atomic():
         # Records before shipments, as every run does: two orders would wait for each other.
@@ -213,8 +254,8 @@ def _merge_shipment(
         fresh = sum(_add_events(package, item) for package, item in pairs)
         packages = list(Package.objects.filter(shipment=shipment))
         before = _facts(shipment)
-        _recompute(shipment, packages, pairs)
         now = clock.now()
+        _recompute(shipment, packages, pairs, not_after=now + AHEAD)
         if pairs:
             proofs.want(packages, shipment.integration, now)
         changed = fresh or _facts(shipment) != before
@@ -236,8 +277,8 @@ def _merge_shipment(
             audit.append_to_record(records[shipment.record_id], [audit.Draft("tracking", told, obj=shipment)])
         if shipment.integration_id not in targets:
             targets[shipment.integration_id] = status_targets(shipment.integration)
-        open_write_back(shipment, targets[shipment.integration_id])
-    return int(bool(changed))
+        opened = open_write_back(shipment, targets[shipment.integration_id])
+    return Merged(int(bool(changed)), int(opened is not None))
 
 
 def _facts(shipment: Shipment) -> tuple[Any, ...]:
@@ -268,28 +309,46 @@ def _add_events(package: Package, news: ParcelNews) -> int:
     return len(rows)
 
 
-def _recompute(shipment: Shipment, packages: Sequence[Package], pairs: Sequence[tuple[Package, ParcelNews]]) -> None:
-    """State of packages and shipment from all scans that are stored; what the news say beside, unless it is blank."""
+def _recompute(
+    shipment: Shipment, packages: Sequence[Package], pairs: Sequence[tuple[Package, ParcelNews]], *, not_after: dt.datetime
+) -> None:
+    """State of packages and shipment from all scans that are stored, and from what was ever told beside them."""
     scans: dict[int, list[tuple[dt.datetime, str]]] = {p.pk: [] for p in packages}
-    for package_id, at, status in TrackingEvent.objects.filter(package__in=packages).values_list(
-        "package_id", "occurred_at", "status"
-    ):
+    stored = TrackingEvent.objects.filter(package__in=packages, occurred_at__lte=not_after)
+    for package_id, at, status in stored.values_list("package_id", "occurred_at", "status"):
         scans[package_id].append((at, status))
     for package in packages:
+        before = (package.status, package.status_at, package.told)
+        for _, item in (pair for pair in pairs if pair[0].pk == package.pk):
+            package.told = state.merge_told(package.told, item, not_after)
         status, since = state.state_of(scans[package.pk])
-        if status and (status, since) != (package.status, package.status_at):
+        if status:
             package.status, package.status_at = status, since
-            package.save(update_fields=["status", "status_at"])
-    shipment.status = state.state_of_all(p.status for p in packages)
-    told = [p.status_at for p in packages if p.status_at is not None]
-    shipment.status_at = max(told) if told else shipment.status_at
-    if shipment.status == state.DELIVERED:
-        shipment.delivered_at = max((p.status_at for p in packages if p.status_at), default=None)
-    elif shipment.delivered_at is not None:
-        shipment.delivered_at = None  # it came back after all
-    for _, item in pairs:
-        shipment.signed_by = item.signed_by or shipment.signed_by
-        shipment.estimated_delivery = item.estimated_delivery or shipment.estimated_delivery
+        if (package.status, package.status_at, package.told) != before:
+            package.save(update_fields=["status", "status_at", "told"])
+    live = [p for p in packages if not p.voided] or list(packages)
+    shipment.status = state.state_of_all(p.status for p in live)
+    since_all = [p.status_at for p in live if p.status_at is not None]
+    shipment.status_at = max(since_all) if since_all else shipment.status_at
+    delivered = [(_delivered_at(p), p) for p in live if p.status == state.DELIVERED]
+    at_all = [at for at, _ in delivered if at is not None]
+    # It may come back after all.
+    shipment.delivered_at = max(at_all, default=None) if shipment.status == state.DELIVERED else None
+    expected = [p for p in live if p.status not in state.FINAL]
+    dates = _told(expected, "estimated_delivery") or _told(live, "estimated_delivery")
+    shipment.estimated_delivery = max(map(dt.date.fromisoformat, dates)) if dates else shipment.estimated_delivery
+    last_first = sorted(live, key=lambda p: (p.status_at is not None, p.status_at, p.pk), reverse=True)
+    shipment.signed_by = next(iter(_told(last_first, "signed_by")), shipment.signed_by)
+
+
+def _told(packages: Iterable[Package], name: str) -> list[str]:
+    """What the carrier last told of these beside their scans; those it told nothing of are left out."""
+    return [p.told[name][-1] for p in packages if name in p.told]
+
+
+def _delivered_at(package: Package) -> dt.datetime | None:
+    """When a delivered parcel was delivered: by the carrier's own word (sheet 11.3), else by its scan."""
+    return next(map(dt.datetime.fromisoformat, _told([package], "delivered_at")), package.status_at)
 
 
 # -- telling the ERP -----------------------------------------------------------------------------------------
@@ -331,14 +390,16 @@ def status_targets(integration: Integration) -> frozenset[str]:
 
 
 def open_write_back(shipment: Shipment, targets: frozenset[str]) -> Transfer | None:
-    """A transfer that writes the latest picture, if it differs from the one last written; the open one serves, too.
+    """A transfer that writes the latest picture, if the ERP lacks some of it; the open one serves, too.
 
-    Inside the caller's transaction. Never before the tracking number itself is written.
+    Inside the caller's transaction; the caller wakes the workers. Never before the tracking number itself is written.
     """
     integration = shipment.integration
     if shipment.written_at is None or shipment.state != Shipment.State.ACTIVE or not integration.enabled:
         return None
-    if not targets or plain(picture(shipment, wanted_statuses(integration)), targets) == (shipment.picture_written or {}):
+    told = plain(picture(shipment, wanted_statuses(integration)), targets)
+    # A part that says nothing (a status nobody wants there) is nothing to write.
+    if told.items() <= (shipment.picture_written or {}).items():
         return None
     now = clock.now()
     record, _ = SourceRecord.objects.get_or_create(
@@ -363,12 +424,24 @@ def open_write_back(shipment: Shipment, targets: frozenset[str]) -> Transfer | N
         SourceRecord.objects.filter(pk=record.pk).update(revision=F("revision") + 1)
         unfinished = new_transfer(record, record.revision + 1)
         unfinished.save()
-    wake.work()
     return unfinished
+
+
+def remember(shipment_id: int, told: Mapping[str, str], targets: frozenset[str]) -> None:
+    """The ERP has been told this. What came while it was being written is the next transfer's.
+
+    In the commit that ends the transfer: before it, the news found it running and opened nothing; after it, they open one.
+    """
+    shipment = Shipment.objects.select_related("integration").get(pk=shipment_id)
+    shipment.picture_written = {**(shipment.picture_written or {}), **told}
+    shipment.save(update_fields=["picture_written"])
+    if open_write_back(shipment, targets) is not None:
+        wake.work()
 
 
 __all__ = [
     "FLOW",
+    "Merged",
     "TrackResult",
     "due",
     "is_ours",
@@ -377,6 +450,7 @@ __all__ = [
     "open_write_back",
     "picture",
     "plain",
+    "remember",
     "status_targets",
     "track",
     "wanted_statuses",

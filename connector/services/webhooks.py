@@ -21,6 +21,7 @@ from connector.models.connections import UnreadableSecret
 from connector.services import clock, tracking, vendors, wake
 from integrations import registry
 from integrations.base.errors import IntegrationError
+from integrations.base.tracking import UnreadablePush
 
 logger = logging.getLogger(__name__)
 
@@ -122,26 +123,30 @@ def take_in() -> int:
     seen: list[int] = []
     adapters: dict[int, Any] = {}
     shut: set[int] = set()
-    while len(seen) < GROUP:
-        left = _received().exclude(pk__in=seen).exclude(connection__in=shut).order_by("received_at", "pk")
-        found = list(left.values_list("pk", "connection_id")[: GROUP - len(seen)])
-        if not found:
-            break
-        for pk, connection_id in found:
-            if connection_id in shut:
-                continue
-            try:
-                _take_one(pk, adapters)
-            except IntegrationError as error:
-                logger.warning("webhook deliveries of connection %s wait: %s", connection_id, error.code)
-                shut.add(connection_id)
-                continue
-            except Exception as error:
-                # One body that we fail to read must not hold up the others; it is kept.
-                logger.exception("webhook delivery %s could not be taken in", pk)
-                _received().filter(pk=pk).update(attempts=F("attempts") + 1, result={"error": type(error).__name__})
-                _received().filter(pk=pk, attempts__gte=TRIES).update(state=WebhookDelivery.State.FAILED, ended_at=clock.at())
-            seen.append(pk)
+    done = tracking.Merged()
+    try:
+        while len(seen) < GROUP:
+            left = _received().exclude(pk__in=seen).exclude(connection__in=shut).order_by("received_at", "pk")
+            found = list(left.values_list("pk", "connection_id")[: GROUP - len(seen)])
+            if not found:
+                break
+            for pk, connection_id in found:
+                if connection_id in shut:
+                    continue
+                try:
+                    done += _take_one(pk, adapters)
+                except IntegrationError as error:
+                    logger.warning("webhook deliveries of connection %s wait: %s", connection_id, error.code)
+                    shut.add(connection_id)
+                    continue
+                except Exception as error:
+                    # One body that we fail to read must not hold up the others; it is kept.
+                    logger.exception("webhook delivery %s could not be taken in", pk)
+                    _try_again(pk, {"error": type(error).__name__})
+                seen.append(pk)
+    finally:
+        # One call for the write-backs of all: two hundred pushes must not be two hundred wake-ups.
+        done.wake()
     return len(seen)
 
 
@@ -149,7 +154,13 @@ def _received() -> Any:
     return WebhookDelivery.objects.filter(state=WebhookDelivery.State.RECEIVED)
 
 
-def _take_one(pk: int, adapters: dict[int, Any]) -> None:
+def _try_again(pk: int, why: dict[str, Any]) -> None:
+    """Count a try; after `TRIES` of them a person has to look."""
+    _received().filter(pk=pk).update(attempts=F("attempts") + 1, result=why)
+    _received().filter(pk=pk, attempts__gte=TRIES).update(state=WebhookDelivery.State.FAILED, ended_at=clock.at())
+
+
+def _take_one(pk: int, adapters: dict[int, Any]) -> tracking.Merged:
     """Merge one body's news and mark it, in one commit; somebody else's is left alone."""
     with transaction.atomic():
         locked = _received().filter(pk=pk).select_related("connection")
@@ -157,14 +168,25 @@ def _take_one(pk: int, adapters: dict[int, Any]) -> None:
             locked = locked.select_for_update(skip_locked=True, of=("self",))
         found = locked.first()
         if found is None:
-            return
+            return tracking.Merged()
         if found.connection_id not in adapters:
             adapters[found.connection_id] = vendors.open_adapter(found.connection)
-        news = adapters[found.connection_id].read_push(bytes(found.body))
-        changed = tracking.merge(found.connection_id, news)
-        WebhookDelivery.objects.filter(pk=pk).update(
-            state=WebhookDelivery.State.DONE, ended_at=clock.at(), result={"parcels": len(news), "changed": changed}
-        )
+        try:
+            news = adapters[found.connection_id].read_push(bytes(found.body))
+        except UnreadablePush:
+            _end(pk, WebhookDelivery.State.FAILED, {"error": "unreadable"})
+            return tracking.Merged()
+        merged = tracking.merge(found.connection_id, news)
+        told = {"parcels": len(news), "changed": merged.changed}
+        if merged.failed:
+            _try_again(pk, told | {"failed": merged.failed})
+        else:
+            _end(pk, WebhookDelivery.State.DONE, told)
+    return merged
+
+
+def _end(pk: int, state: str, told: dict[str, Any]) -> None:
+    WebhookDelivery.objects.filter(pk=pk).update(state=state, ended_at=clock.at(), result=told)
 
 
 __all__ = ["GROUP", "MAX_BYTES", "receive", "take_in", "waiting"]

@@ -27,7 +27,7 @@ def track(run: Run, erp: Erp, carrier: Carrier) -> None:
     told = tracking.plain(picture, erp.status_targets)
 
     def remember() -> None:
-        Shipment.objects.filter(pk=shipment.pk).update(picture_written=told)
+        tracking.remember(shipment.pk, told, erp.status_targets)
 
     run.finishers.append(remember)
 

@@ -151,7 +151,8 @@ def test_forged_unsigned_strange_and_oversized_posts(under_way: World) -> None:
     assert WebhookDelivery.objects.count() == 0
     assert post(b"not json") == 200, "signed, so it is kept, and the sender does not come again"
     webhooks.take_in()
-    assert WebhookDelivery.objects.get().result == {"parcels": 0, "changed": 0}
+    kept = WebhookDelivery.objects.get()
+    assert kept.state == "failed" and kept.result == {"error": "unreadable"}, "not claimed to have been taken in"
 
 
 def test_the_signature_of_the_sheet_in_both_forms_and_during_a_change_of_tokens(under_way: World) -> None:

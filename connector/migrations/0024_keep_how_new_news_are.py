@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connector', '0020_keep_what_freight_cost_was_written'),
+        ('connector', '0023_tell_whose_token_it_is'),
     ]
 
     operations = [

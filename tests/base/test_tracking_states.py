@@ -83,10 +83,10 @@ def news(hours: float, estimate: int | None = None, *, signed: str = "", said: f
     )
 
 
-def merged(order: list[ParcelNews], not_after: dt.datetime = at(1000)) -> dict[str, str]:
+def merged(order: list[ParcelNews], until: float = 1000) -> dict[str, str]:
     found: Told = {}
     for one in order:
-        found = merge_told(found, one, not_after)
+        found = merge_told(found, one, at(until))
     return {name: entry[-1] for name, entry in found.items()}
 
 
@@ -105,7 +105,7 @@ def test_of_two_with_the_same_scan_the_later_word_counts() -> None:
 
 
 def test_a_scan_from_the_future_makes_nothing_newer() -> None:
-    assert merged([news(900, 20), news(5, 6)], not_after=at(10)) == {"estimated_delivery": "2026-11-06"}
+    assert merged([news(900, 20), news(5, 6)], until=10) == {"estimated_delivery": "2026-11-06"}
 
 
 def test_any_order_tells_the_same() -> None:

@@ -306,6 +306,7 @@ class WebhookDelivery(TenantModel):
         indexes = [
             models.Index(fields=["tenant", "-id"], name="delivery_by_tenant"),
             models.Index(fields=["received_at"], condition=models.Q(state="received"), name="delivery_waiting"),
+            models.Index(fields=["connection"], condition=models.Q(state="failed"), name="delivery_failed"),
         ]
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from connector.models import Connection, EffectSend, Integration, LimitBucket, Pause, Transfer
 from connector.models.connections import UnreadableSecret
-from connector.services import clock, heartbeat, lateness, vendors
+from connector.services import clock, heartbeat, lateness, vendors, webhooks
 from integrations import registry
 from integrations.base.vendor import Limit
 
@@ -92,6 +92,20 @@ def _paused() -> Iterator[Metric]:
         for kind in Pause.Kind.values:
             made.add_metric([scope, kind], found.get((scope, kind), 0))
     yield made
+
+
+def _posts(now: dt.datetime) -> Iterator[Metric]:
+    """Both are 0 where nothing is left, so that an alarm can be set on them at any time."""
+    posts = _gauge("webhook_posts", "Webhook posts that nobody has taken in: waiting, or given up as unreadable.", ("state",))
+    oldest = _gauge(
+        "oldest_webhook_post_seconds", "For how long the oldest of those that wait has done so; 0 when there is none."
+    )
+    left = webhooks.backlog()
+    posts.add_metric(["waiting"], sum(one.waiting for one in left))
+    posts.add_metric(["failed"], sum(one.failed for one in left))
+    since = min((one.oldest for one in left if one.oldest is not None), default=now)
+    oldest.add_metric([], max(0.0, (now - since).total_seconds()))
+    yield from (posts, oldest)
 
 
 def _polls() -> Iterator[Metric]:
@@ -168,6 +182,7 @@ class Installation(Collector):
         yield from _due(kinds, now)
         yield from _doubt()
         yield from _paused()
+        yield from _posts(now)
         yield from _polls()
         yield from _limits(now)
         yield from _workers()

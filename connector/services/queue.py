@@ -24,7 +24,7 @@ from django_q.models import Failure, OrmQ
 from django_q.status import Stat
 
 from connector.models import Heartbeat, Slot, Transfer
-from connector.services import clock, heartbeat
+from connector.services import clock, heartbeat, webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,7 @@ class Queue:
     beat_by: str = ""
     silent: bool = False
     failed: list[Failed] = field(default_factory=list)
+    posts: list[webhooks.Backlog] = field(default_factory=list)
 
 
 def look() -> Queue:
@@ -146,6 +147,7 @@ def look() -> Queue:
         told.silent = (clock.now() - row.at).total_seconds() > heartbeat.STALE_S
     rows = Failure.objects.order_by("-stopped").values_list("func", "started", "stopped")[:SHOWN]
     told.failed = [Failed(*words_of(func), started, stopped) for func, started, stopped in rows]
+    told.posts = webhooks.backlog()
     return told
 
 

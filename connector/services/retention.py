@@ -1,4 +1,4 @@
-"""Erase by rule what may hold personal data and is old: exchanges, and details of audit entries (DESIGN 7).
+"""Erase by rule what may hold personal data and is old: exchanges, details of audit entries (DESIGN 7), webhook posts.
 
 Each batch goes in one commit with an audit entry that names what went, so that `verify_audit` tells "erased by rule"
 from "missing". Kept, whatever their age: what belongs to a record whose work is not finished, and what does not fit
@@ -18,10 +18,11 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
-from connector.models import AuditDetail, Exchange, Step, Tenant, Transfer
+from connector.models import AuditDetail, Exchange, Step, Tenant, Transfer, WebhookDelivery
 from connector.services import audit, clock, heartbeat
 
 RULE = "EXCHANGE_RETENTION_DAYS"
+POSTS_RULE = "WEBHOOK_RETENTION_DAYS"
 JOB = "retention"
 EVERY_S = 86400.0
 BATCH = 200
@@ -29,11 +30,16 @@ BATCH = 200
 
 @dataclass(slots=True)
 class Retention:
-    """What one call did. `more`: time was up before the end. `altered`: what was kept because it does not fit its digest."""
+    """What one call did; `posts` are webhook posts that were taken in or given up.
+
+    `more`: time was up before the end. `altered`: what was kept because it does not fit its digest.
+    """
 
     before: dt.datetime | None
+    posts_before: dt.datetime | None = None
     exchanges: int = 0
     details: int = 0
+    posts: int = 0
     altered: list[str] = field(default_factory=list)
     more: bool = False
 
@@ -43,19 +49,20 @@ class Retention:
             "before": self.before.isoformat() if self.before else None,
             "exchanges": self.exchanges,
             "details": self.details,
+            "posts": self.posts,
             "altered": self.altered,
         }
 
 
-def cutoff() -> dt.datetime | None:
+def cutoff(rule: str = RULE) -> dt.datetime | None:
     """What is older than this goes; None: everything is kept."""
-    days = settings.EXCHANGE_RETENTION_DAYS
+    days: int = getattr(settings, rule)
     return clock.now() - dt.timedelta(days=days) if days else None
 
 
 def due() -> bool:
     """Whether today's turn is to be taken; true for one caller a day, the first time a day after installation."""
-    return bool(settings.EXCHANGE_RETENTION_DAYS) and heartbeat.take_turn(JOB, EVERY_S)
+    return bool(settings.EXCHANGE_RETENTION_DAYS or settings.WEBHOOK_RETENTION_DAYS) and heartbeat.take_turn(JOB, EVERY_S)
 
 
 def erase(*, within_s: float | None = None, dry_run: bool = False, actor: str = audit.SYSTEM) -> Retention:
@@ -63,15 +70,16 @@ def erase(*, within_s: float | None = None, dry_run: bool = False, actor: str = 
 
     May be stopped at any moment and run again, beside workers and beside itself.
     """
-    before = cutoff()
-    told = Retention(before)
-    if before is None:
-        return told
+    told = Retention(cutoff(), cutoff(POSTS_RULE))
     until = None if within_s is None else time.monotonic() + within_s
     for tenant in [*Tenant.objects.order_by("pk"), None]:
-        batches: list[_Batch] = [_erase_details] if tenant is None else [_erase_exchanges, _erase_details]
-        for batch in batches:
+        batches: list[tuple[_Batch, dt.datetime | None]] = [(_erase_details, told.before)]
+        if tenant is not None:
+            batches = [(_erase_posts, told.posts_before), (_erase_exchanges, told.before), *batches]
+        for batch, before in batches:
             after: Any = None
+            if before is None:
+                continue
             while True:
                 if until is not None and time.monotonic() > until:
                     told.more = True
@@ -94,8 +102,22 @@ def _locked(rows: Any) -> Any:
     return rows
 
 
-def _facts(before: dt.datetime) -> dict[str, Any]:
-    return {"rule": RULE, "days": settings.EXCHANGE_RETENTION_DAYS, "before": before}
+def _facts(before: dt.datetime, rule: str = RULE) -> dict[str, Any]:
+    return {"rule": rule, "days": getattr(settings, rule), "before": before}
+
+
+def _erase_posts(told: Retention, tenant: Tenant | None, before: dt.datetime, after: Any, dry_run: bool, actor: str) -> Any:
+    """Posts that are through. What they told stands with the parcels; the same post once more would change nothing."""
+    through = WebhookDelivery.objects.filter(tenant=tenant, ended_at__lt=before, pk__gt=after or 0)
+    rows = through.exclude(state=WebhookDelivery.State.RECEIVED).order_by("pk")
+    found = [row.pk for row in _locked(rows.only("pk"))[:BATCH]]
+    if not found:
+        return None
+    if not dry_run:
+        WebhookDelivery.objects.filter(pk__in=found).delete()
+        audit.append(tenant, audit.Draft("erased_by_rule", _facts(before, POSTS_RULE) | {"count": len(found)}, actor=actor))
+    told.posts += len(found)
+    return found[-1]
 
 
 def _erase_exchanges(told: Retention, tenant: Tenant | None, before: dt.datetime, after: Any, dry_run: bool, actor: str) -> Any:

@@ -5,15 +5,17 @@ A process may die right after the answer: the body is in the database, and the m
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F, Min, Q
 from django.db.models.constants import OnConflict
 
 from connector.models import Connection, WebhookDelivery
@@ -115,6 +117,27 @@ def waiting() -> bool:
     return WebhookDelivery.objects.filter(state=WebhookDelivery.State.RECEIVED).exists()
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Posts of one connection that nobody has taken in: those that wait, since when, and those given up as unreadable."""
+
+    connection: str
+    waiting: int
+    oldest: dt.datetime | None
+    failed: int
+
+
+def backlog() -> list[Backlog]:
+    """By connection, where there are any (one query)."""
+    state = WebhookDelivery.State
+    waits, failed = Q(state=state.RECEIVED), Q(state=state.FAILED)
+    rows = WebhookDelivery.objects.filter(waits | failed).order_by("connection__slug").values("connection__slug")
+    counted = rows.annotate(
+        waiting=Count("pk", filter=waits), oldest=Min("received_at", filter=waits), failed=Count("pk", filter=failed)
+    )
+    return [Backlog(r["connection__slug"], r["waiting"], r["oldest"], r["failed"]) for r in counted]
+
+
 def take_in() -> int:
     """Take in up to `GROUP` bodies, oldest first, each in a commit of its own; how many were looked at.
 
@@ -189,4 +212,4 @@ def _end(pk: int, state: str, told: dict[str, Any]) -> None:
     WebhookDelivery.objects.filter(pk=pk).update(state=state, ended_at=clock.at(), result=told)
 
 
-__all__ = ["GROUP", "MAX_BYTES", "receive", "take_in", "waiting"]
+__all__ = ["GROUP", "MAX_BYTES", "Backlog", "backlog", "receive", "take_in", "waiting"]

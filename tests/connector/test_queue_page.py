@@ -17,8 +17,8 @@ from django_q.signing import SignedPackage
 from django_q.status import Stat, Status
 from django_q.tasks import async_task
 
-from connector.models import Heartbeat
-from connector.services import clock, heartbeat, queue
+from connector.models import Heartbeat, WebhookDelivery
+from connector.services import clock, heartbeat, metrics, queue
 from connector.workers import ALLOWED_TASKS
 from tests.connector.admin_support import build, client_of, owner
 
@@ -60,6 +60,26 @@ def test_waiting_wake_ups_are_told_by_name_and_age() -> None:
     text = page()
     assert "Work on due transfers" in text and "7\xa0minutes" in text and "Ping a connection" in text
     assert "4711" not in text, "no arguments"
+
+
+def test_posts_that_nobody_has_taken_in_are_told_by_connection() -> None:
+    assert "None wait, and none were unreadable" in page()
+    connection = build("a").target
+    long_ago = clock.now() - dt.timedelta(minutes=9)
+    for n, state in enumerate(("received", "received", "failed", "done")):
+        WebhookDelivery.objects.create(
+            tenant=connection.tenant, connection=connection, digest=f"{n:064d}", body=b"x", state=state, received_at=long_ago
+        )
+    [told] = queue.look().posts
+    assert (told.connection, told.waiting, told.oldest, told.failed) == (connection.slug, 2, long_ago, 1)
+    text = page()
+    assert connection.slug in text and "9\xa0minutes" in text
+    lines = metrics.text().decode().splitlines()
+    assert (
+        'ml_connector_webhook_posts{state="waiting"} 2.0' in lines and 'ml_connector_webhook_posts{state="failed"} 1.0' in lines
+    )
+    [age] = [line for line in lines if line.startswith("ml_connector_oldest_webhook_post_seconds ")]
+    assert 540 <= float(age.split()[1]) < 900
 
 
 def test_no_stored_package_is_carried_out() -> None:

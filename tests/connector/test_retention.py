@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import threading
@@ -14,9 +15,9 @@ from django.db import connection, transaction
 from django_q.models import OrmQ
 
 from connector import tasks, workers
-from connector.models import AuditDetail, AuditEntry, Exchange, Heartbeat, SourceRecord, Transfer
+from connector.models import AuditDetail, AuditEntry, Exchange, Heartbeat, SourceRecord, Transfer, WebhookDelivery
 from connector.services import audit, clock, retention
-from tests.connector.admin_support import client_of, owner
+from tests.connector.admin_support import build, client_of, owner
 from tests.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,6 +92,31 @@ def test_unfinished_work_keeps_its_exchanges_and_the_rest_goes(past: World) -> N
     assert findings() == []
 
 
+def test_posts_go_when_they_are_through_and_only_then(settings: Any) -> None:
+    connection = build("a").target
+    for n, state in enumerate(("received", "done", "failed", "done")):
+        ended = None if state == "received" else clock.now() - dt.timedelta(days=31 if n < 3 else 29)
+        WebhookDelivery.objects.create(
+            tenant=connection.tenant,
+            connection=connection,
+            digest=f"{n:064d}",
+            body=b"names",
+            state=state,
+            received_at=clock.now() - dt.timedelta(days=90),
+            ended_at=ended,
+        )
+    settings.WEBHOOK_RETENTION_DAYS = 0
+    assert retention.erase().posts == 0
+    settings.WEBHOOK_RETENTION_DAYS, settings.EXCHANGE_RETENTION_DAYS = 30, 0
+    assert run("--dry-run")[1]["posts"] == 2
+    assert WebhookDelivery.objects.count() == 4
+    assert run()[1]["posts"] == 2
+    assert list(WebhookDelivery.objects.order_by("digest").values_list("state", flat=True)) == ["received", "done"]
+    [facts] = erasures()
+    assert (facts["rule"], facts["count"]) == ("WEBHOOK_RETENTION_DAYS", 2)
+    assert retention.erase().posts == 0
+
+
 @pytest.mark.parametrize("state", Transfer.UNFINISHED)
 def test_no_kind_of_unfinished_work_loses_evidence(past: World, state: str) -> None:
     """Also what an earlier, finished transfer of the same record left: the next decision may rest on it."""
@@ -119,7 +145,10 @@ def test_what_is_younger_than_the_rule_stays(past: World, settings: Any) -> None
     settings.EXCHANGE_RETENTION_DAYS = 0
     assert retention.cutoff() is None
     assert retention.erase().exchanges == 0
-    assert run() == (0, {"ok": True, "days": 0, "before": None, "exchanges": 0, "details": 0, "altered": [], "dry_run": False})
+    assert run() == (
+        0,
+        {"ok": True, "days": 0, "before": None, "exchanges": 0, "details": 0, "posts": 0, "altered": [], "dry_run": False},
+    )
 
 
 def test_what_somebody_removed_is_still_missing_after_the_rule_ran(past: World) -> None:
@@ -218,7 +247,7 @@ def test_its_turn_comes_once_a_day(past: World, settings: Any) -> None:
     clock.offset_s += DAY + 1
     assert [retention.due(), retention.due()] == [True, False]
     clock.offset_s += DAY + 1
-    settings.EXCHANGE_RETENTION_DAYS = 0
+    settings.EXCHANGE_RETENTION_DAYS = settings.WEBHOOK_RETENTION_DAYS = 0
     assert not retention.due()
     settings.EXCHANGE_RETENTION_DAYS = 400
     OrmQ.objects.all().delete()

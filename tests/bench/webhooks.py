@@ -67,11 +67,11 @@ def body(number: int) -> bytes:
     return json.dumps({"transactionId": f"bench-{number}", "output": told}).encode()
 
 
-def request(raw: bytes) -> bytes:
+def request(raw: bytes, slug: str = SLUG, secret: str = WEBHOOK_SECRET) -> bytes:
     """The whole HTTP request around a body, signed."""
-    signature = base64.b64encode(hmac.new(WEBHOOK_SECRET.encode(), raw, hashlib.sha256).digest()).decode()
+    signature = base64.b64encode(hmac.new(secret.encode(), raw, hashlib.sha256).digest()).decode()
     lines = (
-        f"POST /hooks/{SLUG}/ HTTP/1.1",
+        f"POST /hooks/{slug}/ HTTP/1.1",
         "Host: 127.0.0.1",
         "Content-Type: application/json",
         f"Content-Length: {len(raw)}",
@@ -95,10 +95,10 @@ def mixed(posts: int, duplicates: float, first: int, chance: random.Random) -> l
 # -- the server and those who post -------------------------------------------------------------------------
 
 
-def web_line() -> list[str]:
-    """The command of the Procfile's web process, for this interpreter."""
+def web_line(told: dict[str, str]) -> list[str]:
+    """The command of the Procfile's web process, for this interpreter; its ${NAME:-default}s as `told`."""
     [line] = [text for text in (ROOT / "Procfile").read_text().splitlines() if text.startswith("web:")]
-    words = shlex.split(line.partition(":")[2])
+    words = [_filled(word, told) for word in shlex.split(line.partition(":")[2])]
     assert words[0] == "python"
     return [sys.executable, *words[1:]]
 
@@ -110,7 +110,7 @@ def web(site: Site, processes: int) -> Iterator[tuple[subprocess.Popen[bytes], i
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     told = {"WEB_HOST": "127.0.0.1", "PORT": str(port), "WEB_CONCURRENCY": str(processes), "ALLOWED_HOSTS": "127.0.0.1"}
-    line = [_filled(word, told) for word in web_line()]
+    line = web_line(told)
     log = site.folder / "web.log"
     with log.open("ab") as out:
         running = subprocess.Popen(line, cwd=ROOT, env=site.env() | told, stdout=out, stderr=out, start_new_session=True)
@@ -127,7 +127,7 @@ def web(site: Site, processes: int) -> Iterator[tuple[subprocess.Popen[bytes], i
 
 
 def _filled(word: str, told: dict[str, str]) -> str:
-    """A word of the Procfile with its ${NAME:-default}s replaced, as the shell would."""
+    """A word with its ${NAME:-default}s replaced, as the shell would."""
     for name, value in told.items():
         before, found, rest = word.partition("${" + name)
         if found:
@@ -139,11 +139,11 @@ def _answers(port: int, running: subprocess.Popen[bytes], log: Any) -> bool:
     if running.poll() is not None:
         raise BenchFailed(f"the web server ended\n{log.read_text()[-3000:]}")
     with contextlib.suppress(OSError):
-        return _send(port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n") == 200
+        return send(port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n") == 200
     return False
 
 
-def _send(port: int, raw: bytes) -> int:
+def send(port: int, raw: bytes) -> int:
     """One request over a connection of its own; the status."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as wire:
         wire.sendall(raw)
@@ -172,7 +172,7 @@ def pour(port: int, posts: Sequence[bytes], clients: int) -> tuple[float, list[f
                 break
             begun = time.perf_counter()
             try:
-                status = _send(port, raw)
+                status = send(port, raw)
             except OSError:
                 status = 0
             mine.append(((time.perf_counter() - begun) * 1000, status))

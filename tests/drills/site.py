@@ -160,9 +160,13 @@ class Site:
 
     def spawn(self, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
         """Start `manage.py ARGUMENTS` in a process group of its own; its output goes to a file beside the database."""
-        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+        return self.start([sys.executable, "manage.py", *arguments], arguments[0], **more)
+
+    def start(self, command: list[str], name: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start a command as `spawn` does; its output goes to NAME.log."""
+        with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments],
+                command,
                 cwd=ROOT,
                 env=self.env(**more),
                 stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connector', '0023_tell_whose_token_it_is'),
+        ('connector', '0026_give_links_to_labels'),
     ]
 
     operations = [

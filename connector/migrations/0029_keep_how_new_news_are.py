@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connector', '0026_give_links_to_labels'),
+        ('connector', '0028_compare_the_books'),
     ]
 
     operations = [

@@ -1,6 +1,6 @@
 """A thousand parcels change at once, and thousands of posts come: calls, write-backs and wake-ups stay what they should be.
 
-Here in a small size; the full one is `python -m tests.bench.storm` and `python -m tests.bench.webhooks`.
+Here in a small size; the full one of the posts is `python -m tests.bench.webhooks`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connector', '0028_compare_the_books'),
+        ('connector', '0029_read_carrier_invoices'),
     ]
 
     operations = [

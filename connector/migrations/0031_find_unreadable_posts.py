@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connector', '0029_keep_how_new_news_are'),
+        ('connector', '0030_keep_how_new_news_are'),
     ]
 
     operations = [

@@ -53,6 +53,7 @@ ACTS = {
     "invoice_applied": "Invoice file applied",
     "invoice_discarded": "Invoice file put away",
     "freight_shared": "Freight cost shared among orders",
+    "rates_changed": "Rules for prices changed",
     "quote_requested": "Prices asked for by a person",
     "quoted": "Prices quoted",
     "quote_not_written": "Quoted price not written into the ERP",

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from connector import permissions
 from connector.admin.base import ROW_FORM, TenantFilter, actor_of, badge
 from connector.admin.mappings import MappingPages
+from connector.admin.rates import RatePages
 from connector.forms import KindForm
 from connector.forms.fields import place_errors
 from connector.forms.setup import IntegrationForm, integration_initial
@@ -29,7 +30,7 @@ from integrations.flows.table import KINDS
 
 
 @admin.register(Integration)
-class IntegrationAdmin(MappingPages):
+class IntegrationAdmin(RatePages, MappingPages):
     """What moves between which connections."""
 
     list_display = ("name", "display_kind", "display_state", "display_open", "display_last", "display_run")

@@ -31,6 +31,7 @@ from connector.admin.base import TenantAdmin, actor_of, badge
 from connector.admin.costs import CostPages, cost_context
 from connector.admin.label_links import LinkPages, link_context
 from connector.admin.month_end import MonthEndPages, csv_response
+from connector.admin.rates import ask_for, quote_context
 from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
 from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
@@ -136,6 +137,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
         "buy-again": ("operate", "do_buy_again"),
         "proof": ("operate", "do_proof"),
         "revoke-link": ("operate", "do_revoke_link"),
+        "quote": ("operate", "do_quote"),
     }
 
     def get_urls(self) -> list[URLPattern]:
@@ -312,11 +314,15 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
         )
         return response
 
+    def do_quote(self, request: HttpRequest, obj: Shipment) -> str:
+        return ask_for(obj.transfer, actor_of(request))
+
     def detail_context(self, request: HttpRequest, obj: Shipment) -> dict[str, Any]:
         return (
             story_context(obj.transfer)
             | cost_context(obj)
             | link_context(obj)
+            | quote_context(obj.transfer, obj)
             | {
                 "sentence": SENTENCES[obj.state],
                 "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from connector import permissions
 from connector.admin.attention import CausePages
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
+from connector.admin.rates import QuotePages, quote_context
 from connector.admin.story import CallPages, story_context
 from connector.models import Integration, Shipment, Transfer
 from connector.services import addresses, story, transfers
@@ -71,7 +72,7 @@ class IntegrationFilter(SimpleListFilter):
 
 
 @admin.register(Transfer)
-class TransferAdmin(CausePages, CallPages, TenantAdmin):
+class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
     """Needs attention first."""
 
     list_display = (
@@ -109,6 +110,7 @@ class TransferAdmin(CausePages, CallPages, TenantAdmin):
         "ship-proposed": ("operate", "do_ship_proposed"),
         "ship-as-written": ("operate", "do_ship_as_written"),
         "looked": ("operate", "do_looked"),
+        "quote": ("operate", "do_quote"),
     }
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
@@ -183,10 +185,11 @@ class TransferAdmin(CausePages, CallPages, TenantAdmin):
         return "It is looked up now." if outcome.before == "in_doubt" else "It runs again."
 
     def do_approve(self, request: HttpRequest, obj: Transfer) -> str:
-        outcome = transfers.approve(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))
+        told = request.POST
+        outcome = transfers.approve(obj, actor=actor_of(request), reason=told.get("reason", ""), quote=told.get("quote", ""))
         if not outcome.done:
             raise NotPossible(outcome.message)
-        return "Approved: it is bought now."
+        return "Approved: it is bought now." if "quote" not in told else "Approved: it is quoted once more, and bought."
 
     def do_cancel(self, request: HttpRequest, obj: Transfer) -> str:
         transfers.cancel(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))
@@ -226,14 +229,18 @@ class TransferAdmin(CausePages, CallPages, TenantAdmin):
     def detail_context(self, request: HttpRequest, obj: Transfer) -> dict[str, Any]:
         open_send = transfers.open_send(obj)
         told = story_context(obj)
-        return told | {
-            "address": addresses.seen(told["steps"]),
-            "address_doubt": obj.error if obj.state == "failed" and obj.code in transfers.ADDRESS_CODES else None,
-            "sentence": SENTENCES[obj.state],
-            "attention": ATTENTION.get(obj.attention or "", ""),
-            "open_send": open_send,
-            "may_act": obj.state not in ("done", "running") or bool(obj.attention) or open_send is not None,
-            "conflict": obj.error if obj.code == "field_conflict" and obj.state == "failed" else None,
-            "shipments": Shipment.objects.filter(record=obj.record_id).order_by("pk"),
-            "others": Transfer.objects.filter(record=obj.record_id).exclude(pk=obj.pk).order_by("revision"),
-        }
+        return (
+            told
+            | quote_context(obj)
+            | {
+                "address": addresses.seen(told["steps"]),
+                "address_doubt": obj.error if obj.state == "failed" and obj.code in transfers.ADDRESS_CODES else None,
+                "sentence": SENTENCES[obj.state],
+                "attention": ATTENTION.get(obj.attention or "", ""),
+                "open_send": open_send,
+                "may_act": obj.state not in ("done", "running") or bool(obj.attention) or open_send is not None,
+                "conflict": obj.error if obj.code == "field_conflict" and obj.state == "failed" else None,
+                "shipments": Shipment.objects.filter(record=obj.record_id).order_by("pk"),
+                "others": Transfer.objects.filter(record=obj.record_id).exclude(pk=obj.pk).order_by("revision"),
+            }
+        )

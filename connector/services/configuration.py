@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -621,6 +621,35 @@ def mappings_save(
         _save("integrations", _mappings_entry(stored, mappings, value_maps), actor, False)
         if back_to is not None:
             audit.append(stored.tenant, Draft("mappings_restored", {"to_entry": back_to}, stored, None, actor))
+        return Integration.objects.select_related("source", "target", "tenant").get(pk=integration.pk)
+
+
+def options_save(
+    integration: Integration,
+    changes: Mapping[str, Any],
+    *,
+    actor: str,
+    reason: str,
+    act: str,
+    unchanged: Callable[[Integration], bool],
+) -> Integration:
+    """Put some options in force (None: as usual); the others stay. What changed is kept with the reason, as `act`.
+
+    Nothing is written where `unchanged` says that the stored integration is not what the person looked at.
+    Raises InvalidConfiguration.
+    """
+    with transaction.atomic():
+        _lock()
+        stored = Integration.objects.select_related("tenant").get(pk=integration.pk)
+        if not unchanged(stored):
+            told = "Somebody changed this while you had it open. Nothing was saved: look at it again."
+            raise InvalidConfiguration([ConfigError("", told)])
+        options = {name: value for name, value in {**stored.options, **changes}.items() if value is not None}
+        before = {name: stored.options.get(name) for name in changes if stored.options.get(name) != options.get(name)}
+        _save("integrations", {"slug": stored.slug, "options": options}, actor, False)
+        if before:
+            facts = {"before": before, "after": {name: options.get(name) for name in before}, "reason": reason}
+            audit.append(stored.tenant, Draft(act, facts, stored, None, actor))
         return Integration.objects.select_related("source", "target", "tenant").get(pk=integration.pk)
 
 

@@ -165,6 +165,7 @@ class DryRun:
     """The request that would buy the label, or why there would be none. The paying account shows its last four characters.
 
     `address_call` and `address_body`: the question about the address that goes before it, where one does.
+    `quote_call` and `quote_body`: the question for prices that would come first, where the integration asks for them.
     """
 
     call: str = ""
@@ -175,6 +176,8 @@ class DryRun:
     remedy: str = ""
     address_call: str = ""
     address_body: Any = None
+    quote_call: str = ""
+    quote_body: Any = None
 
 
 def dry_run(integration: Integration, seen: Seen, preview: Preview) -> DryRun:
@@ -182,17 +185,23 @@ def dry_run(integration: Integration, seen: Seen, preview: Preview) -> DryRun:
     if preview.request is None:
         return DryRun(problem=preview.message, remedy=preview.remedy)
     reference = _reference(integration, seen)
+    asked: dict[str, Any] = {}
     try:
         carrier = vendors.open_adapter(integration.target)
-        body = carrier.describe_request(preview.request, reference)
-        notes = tuple(carrier.request_notes(preview.request, reference))
-        asked: dict[str, Any] = {}
         if is_on(integration.options.get("address_check")):
             question = carrier.describe_address_check(preview.request.recipient)
-            asked = {"address_call": carrier.address_call, "address_body": question}
+            asked |= {"address_call": carrier.address_call, "address_body": question}
+        if integration.options.get("rates"):
+            prices = _masked(carrier.describe_quote(preview.request), carrier.account)
+            asked |= {"quote_call": carrier.quote_call, "quote_body": prices}
+            if not preview.request.service:
+                told = "The label's request is made when it ships: its service is chosen among the offers."
+                return DryRun(problem=told, remedy="What is asked first stands below.", **asked)
+        body = carrier.describe_request(preview.request, reference)
+        notes = tuple(carrier.request_notes(preview.request, reference))
         return DryRun(carrier.create_call, reference, _masked(body, carrier.account), notes, **asked)
     except IntegrationError as error:
-        return DryRun(problem=error.message, remedy=error.remedy)
+        return DryRun(problem=error.message, remedy=error.remedy, **asked)
 
 
 def _reference(integration: Integration, seen: Seen) -> str:

@@ -1,4 +1,4 @@
-"""Prices that carriers quoted: kept with the document, asked for by a button, and what other rules would make of them.
+"""Prices that carriers quoted: kept with the document, and asked for by a button.
 
 A quote buys nothing. What a purchase rests on is asked by the flow itself (`integrations.flows.rates`).
 """
@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 State = RateQuote.State
 ASK_LEASE_S = 120.0
 SHOWN = 20
-LOOKED_AT = 50
-"""So many documents' last quotes are looked through before rules are changed."""
 OPTIONS = ("rates", "rate_rule", "rate_services", "cost_ceiling")
 
 
@@ -185,35 +183,7 @@ def _one(found: Any, key: str) -> Any:
     return value
 
 
-# -- what other rules would choose -------------------------------------------------------------------
-
-
-def tried(integration: Integration, rules: Rules) -> list[tuple[RateQuote, Choice | None, str, bool]]:
-    """The newest quote of each document last quoted, with what the rules would choose, or why nothing.
-
-    The last member: a person would have to approve it.
-    """
-    rows = RateQuote.objects.filter(integration=integration, state=State.ANSWERED).select_related("record").order_by("-pk")
-    newest: dict[int, RateQuote] = {}
-    for row in rows[: LOOKED_AT * 4]:
-        newest.setdefault(row.record_id, row)
-    found: list[tuple[RateQuote, Choice | None, str, bool]] = []
-    for row in list(newest.values())[:LOOKED_AT]:
-        try:
-            choice = by_rule(offers_of(row), rules, row.wished, row.wanted_date)
-        except Rejected as error:
-            found.append((row, None, error.message, False))
-        else:
-            found.append((row, choice, choice.reason, above(choice.offer, rules)))
-    return found
-
-
-def above(offer: Offer, rules: Rules) -> bool:
-    """Whether a person would have to approve this offer: above the ceiling, or not comparable with it."""
-    if rules.ceiling is None:
-        return False
-    cost = offer.cost
-    return cost is None or cost.currency != rules.ceiling.currency or cost.amount > rules.ceiling.amount
+# -- for pages ---------------------------------------------------------------------------------------
 
 
 def shown(rows: Sequence[RateQuote]) -> list[tuple[RateQuote, tuple[Offer, ...]]]:
@@ -223,7 +193,6 @@ def shown(rows: Sequence[RateQuote]) -> list[tuple[RateQuote, tuple[Offer, ...]]
 
 __all__ = [
     "OPTIONS",
-    "above",
     "answer",
     "ask",
     "bought",
@@ -236,5 +205,4 @@ __all__ = [
     "rules_of",
     "shown",
     "to_approve",
-    "tried",
 ]

@@ -72,6 +72,7 @@ def pages(house: House) -> dict[str, str]:
     found["needs attention"] = reverse("admin:connector_causes")
     found["audit entry"] = reverse("admin:connector_auditentry_change", args=[AuditEntry.objects.latest("pk").pk])
     found["empty list"] = reverse("admin:connector_alert_changelist") + "?cause__exact=paused"
+    found["rates"] = reverse("admin:connector_integration_rates", args=[house.integration.pk]) + "?rate_rule=cheapest"
     found["mappings"] = reverse("admin:connector_integration_mappings", args=[house.integration.pk])
     found["link to a label"] = label_links.make(house.shipment, actor="test").path
     found["link that opens nothing"] = "/label/nothing"

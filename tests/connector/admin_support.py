@@ -25,6 +25,7 @@ from connector.models import (
     Package,
     Pause,
     Proof,
+    RateQuote,
     ReconciliationFinding,
     ReconciliationRun,
     Reference,
@@ -295,6 +296,25 @@ def bought(house: House) -> None:
         kind="order",
         value=f"C-{house.mark}",
         normalised=f"C{house.mark}".upper().replace("-", ""),
+    )
+    RateQuote.objects.create(
+        tenant=house.tenant,
+        integration=house.integration,
+        record=done.record,
+        transfer=done,
+        shipment=house.shipment,
+        carrier=house.target,
+        to_buy=True,
+        state="answered",
+        offers=[{"service": "FEDEX_GROUND", "cost": {"amount": "12.34", "currency": "USD"}, "rate_type": "account"}],
+        alerts=[f"{house.mark} alert"],
+        wished="FEDEX_GROUND",
+        rule="fixed",
+        chosen="FEDEX_GROUND",
+        reason=f"{house.mark} reason",
+        amount=Decimal("12.34"),
+        currency="USD",
+        created_at=NOW,
     )
     doubt = house.transfers["in_doubt"]
     effect = Effect.objects.create(

@@ -66,6 +66,8 @@ def pages_of(house: House) -> dict[str, str]:
         "comparison": reverse("admin:connector_reconciliationrun_change", args=[house.comparison.pk]),
         "progress of a comparison": reverse("admin:connector_comparison_progress", args=[house.comparison.pk]),
         "finding": reverse("admin:connector_reconciliationfinding_change", args=[house.finding.pk]),
+        "rates": reverse("admin:connector_integration_rates", args=[house.integration.pk]),
+        "quotes": reverse("admin:connector_transfer_quotes", args=[house.transfers["done"].pk]),
         "edit integration": reverse("admin:connector_integration_edit", args=[house.integration.pk]),
         "mappings": reverse("admin:connector_integration_mappings", args=[house.integration.pk]),
         "audit": reverse("admin:connector_auditentry_change", args=[AuditEntry.objects.filter(tenant=house.tenant).first().pk]),  # type: ignore[union-attr]

@@ -37,6 +37,18 @@ def test_killed_at_a_boundary_the_next_run_finishes_with_one_label(
     assert site.states() == {"done": 1}
 
 
+def test_killed_between_quote_and_purchase_it_asks_again_and_buys_once(site_on: Callable[[str], Site]) -> None:
+    site = site_on("sqlite")
+    site.rows("UPDATE connector_integration SET options = %s", '{"rates": true}')
+    ids = site.ready()
+    die_at(site, "guarded")
+    assert site.fedex.counts["POST /rate/v1/rates/quotes"] == 1 and site.creates() == 0
+    site.run("sync", site.slug, "--wait", "15")
+    site.assert_each_shipped_once(ids)
+    assert site.fedex.counts["POST /rate/v1/rates/quotes"] == 2 and site.creates() == 1
+    assert site.rows("SELECT count(*), count(shipment_id) FROM connector_ratequote")[0] == (2, 1), "both are kept"
+
+
 def look_now(site: Site) -> None:
     """Let the time of the next look-up be now, whatever was waited for, and let a fresh process look."""
     site.rows("UPDATE connector_transfer SET due_at = updated_at WHERE state = 'in_doubt'")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connector.models import AuditEntry, RateQuote, Shipment, Step, Transfer
-from connector.services import quotes, transfers
+from connector.services import quotes, rate_rules, transfers
 from connector.services.shipments import NotPossible
 from tests.flows.support import change, creates, due_now, later, options, settle, small
 from tests.world import World
@@ -240,9 +240,11 @@ def test_what_other_rules_would_choose_is_told_from_kept_quotes(asking: World) -
     asking.sync()
     calls = asking.calls("")
     rules = quotes.rules_of(asking.integration, {"rate_rule": "cheapest", "cost_ceiling": "0.50 USD"})
-    tried = quotes.tried(asking.integration, rules)
-    assert len(tried) == 2 and all(choice is not None and approval for _, choice, _, approval in tried)
-    for row, choice, _, _ in tried:
-        assert choice and choice.offer.cost
-        assert choice.offer.cost.amount == min(o.cost.amount for o in quotes.offers_of(row) if o.charged and o.cost)
+    tried = rate_rules.tried(asking.integration, rules)
+    assert len(tried) == 2 and all(one.asks for one in tried)
+    for one in tried:
+        assert one.offer and one.offer.cost
+        assert one.offer.cost.amount == min(o.cost.amount for o in quotes.offers_of(one.quote) if o.charged and o.cost)
+    [(before, after)] = rate_rules.totals(tried).values()
+    assert after <= before
     assert asking.calls("") == calls and Transfer.objects.count() == 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from connector.models import AuditEntry, RateQuote, Shipment, Step, Transfer
-from connector.services import quotes, rate_rules, transfers
+from connector.models import AuditEntry, Exchange, RateQuote, Shipment, Step, Transfer
+from connector.services import mappings, quotes, rate_rules, transfers
 from connector.services.shipments import NotPossible
 from tests.flows.support import change, creates, due_now, later, options, settle, small
 from tests.world import World
@@ -248,3 +249,24 @@ def test_what_other_rules_would_choose_is_told_from_kept_quotes(asking: World) -
     [(before, after)] = rate_rules.totals(tried).values()
     assert after <= before
     assert asking.calls("") == calls and Transfer.objects.count() == 2
+
+
+def test_the_dry_run_shows_the_question_that_is_asked(asking: World) -> None:
+    asking.ready()
+    asking.sync()
+    integration = asking.integration
+    state = mappings.State.of(integration)
+    [seen] = mappings.latest(integration)
+    calls = asking.calls("")
+    run = mappings.dry_run(integration, seen, mappings.previewer(integration, state).show(seen.record, seen.document))
+    assert asking.calls("") == calls and run.body and run.quote_call.endswith("/rate/v1/rates/quotes")
+    [sent] = Exchange.objects.filter(operation="rate quote")
+    told = json.loads(sent.request_body)
+    assert run.quote_body["requestedShipment"] == told["requestedShipment"]
+    assert "123456789" not in json.dumps(run.quote_body)
+    integration.options |= {"rate_rule": "cheapest"}
+    integration.value_maps = {"carrier": {"FEDEX": "fedex"}}
+    run = mappings.dry_run(
+        integration, seen, mappings.previewer(integration, mappings.State.of(integration)).show(seen.record, seen.document)
+    )
+    assert run.quote_body and run.body is None and "among the offers" in run.problem

@@ -133,6 +133,12 @@ def test_binary_bodies_become_a_note():
     assert redactor().body(None) == redactor().body(b"") == ""
 
 
+@pytest.mark.parametrize("label", [b"^XA^FO50,50^FDSHIP TO^FS^XZ", b"%PDF-1.4 plain"])
+def test_what_is_sent_as_a_file_is_never_kept_as_text(label):
+    kept = Redactor().body(label, "application/octet-stream")
+    assert kept == f"[{len(label)} bytes application/octet-stream, sha256 {hashlib.sha256(label).hexdigest()}]"
+
+
 def test_tokens_are_known_from_when_they_are_added_and_the_oldest_forgotten():
     known = redactor()
     assert known.text("token-0000") == "token-0000"

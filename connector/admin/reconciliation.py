@@ -54,6 +54,7 @@ class ReconciliationRunAdmin(TenantAdmin):
 
     def detail_context(self, request: HttpRequest, obj: ReconciliationRun) -> dict[str, Any]:
         return {
+            "title": f"Comparison of {obj.integration}",
             "moving": obj.state == ReconciliationRun.State.RUNNING,
             "phase": WORDS.get(obj.phase, ""),
             "most": max(obj.total, obj.compared),

@@ -65,7 +65,7 @@ class ReconciliationRun(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.integration}, {self.started_at:%Y-%m-%d %H:%M}"
+        return f"{self.integration}, {self.started_at:%Y-%m-%d %H:%M} UTC"
 
 
 class ReconciliationFinding(TenantModel):

@@ -86,8 +86,10 @@ def with_erp(shipment: Shipment, told: Standing | Problem, ours: Collection[str]
             return None
         gone = _found("erp_gone", shipment, erp="not there", remedy=_void_or_known(shipment))
         return [gone] if active else []
-    if told.tracking_number is None:
-        return None
+    if told.tracking_number is None:  # the ERP has no field for it: its state is all that can be compared
+        shown = f"no field for a number, {told.state}"
+        cancelled = _found("erp_cancelled", shipment, erp=shown, remedy=_void_or_known(shipment))
+        return [cancelled] if active and told.cancelled else []
     stands = told.tracking_number.strip()
     mine = {shipment.master_tracking_number, *(p.tracking_number for p in shipment.packages.all())}
     shown = f"{stands or 'no number'}, {told.state}"

@@ -50,7 +50,7 @@ FLOW = "ship"
 KEYS = 20
 PARCELS = 30
 SITES = 20
-SENDS = 5
+SENDS = 3
 ROWS = 100
 AN_HOUR = dt.timedelta(hours=1)
 A_DAY = dt.timedelta(days=1)

@@ -44,7 +44,7 @@ ATTEMPTS = 10
 RETRY_BASE_S, RETRY_CAP_S = 30.0, 900.0
 DAILY_SHARE = 0.5
 """Comparisons leave at least this share of a vendor's daily limit to the work."""
-RESERVE = 4
+RESERVE = 8
 """Calls that one batch may take: none is begun with fewer left."""
 
 

@@ -40,7 +40,7 @@ REDIS_URL: str = env.str("REDIS_URL", default="")
 EXCHANGE_RETENTION_DAYS: int = env.int("EXCHANGE_RETENTION_DAYS", default=400)
 if EXCHANGE_RETENTION_DAYS < 0:
     raise ImproperlyConfigured("EXCHANGE_RETENTION_DAYS is a number of days; 0 keeps everything.")
-WEBHOOK_RETENTION_DAYS: int = env.int("WEBHOOK_RETENTION_DAYS", default=30)
+WEBHOOK_RETENTION_DAYS: int = env.int("WEBHOOK_RETENTION_DAYS", default=400)
 if WEBHOOK_RETENTION_DAYS < 0:
     raise ImproperlyConfigured("WEBHOOK_RETENTION_DAYS is a number of days; 0 keeps everything.")
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="").strip()

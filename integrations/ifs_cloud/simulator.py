@@ -21,9 +21,10 @@ by header they happen once per distinct header value; add `;anything` to make a 
 understood by header too.
 
 Control calls under `/_sim`, all with "tenant": POST `seed` {set, rows}, `shipments` {count, start_id, site, state, lines,
-handling_units, own_address, weights, any column}, `edit` {set, key, values, user}, `options` {any of `DEFAULT_OPTIONS`}, `demo`
-{date}; GET `tracking` for all numbers written. `/_sim/state` holds under tenants.<t>.history.<entity>.<keyref> who
-wrote what.
+handling_units, own_address, weights, any column}, `orders` {kind: customer_order or purchase_order, count, first, site, state,
+lines, releases, weights, any column of the header}, `edit` {set, key, values, user}, `options` {any of `DEFAULT_OPTIONS`},
+`demo` {date}; GET `tracking` for all numbers written on shipments. `/_sim/state` holds under
+tenants.<t>.history.<entity>.<keyref> who wrote what.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ ENDLESS_STREETS = (
 )
 
 # Part, description, price of one in USD.
-_PARTS = (
+PARTS = (
     ("HYD-4410", "Hydraulic seal kit", 38.5),
     ("BRG-6204", "Deep groove bearing 6204", 6.75),
     ("VLV-0150", "Ball valve 1-1/2 in", 52),
@@ -225,7 +225,7 @@ def shipment_rows(
         "HandlingUnit": [],
     }
     for number in range(1, lines + 1):
-        part, description, price = _PARTS[(shipment_id + number) % len(_PARTS)]
+        part, description, price = PARTS[(shipment_id + number) % len(PARTS)]
         quantity = 1 + (shipment_id + number) % 4
         rows["ShipmentLine"].append(
             {
@@ -270,6 +270,7 @@ def shipment_rows(
                 "AdjustedWeightNet": round(quantity * 0.3, 2),
                 "AdjustedWeightGross": round(quantity * (0.9 if metric else 2.0), 2),
                 "PreAccountingId": 600000 + shipment_id,
+                "ShipmentConnectedDb": True,
                 "PlannedShipDate": stamp(planned),
             }
         )

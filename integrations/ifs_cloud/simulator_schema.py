@@ -21,6 +21,8 @@ BOOLEAN = "Edm.Boolean"
 DATE = "Edm.Date"
 INSTANT = "Edm.DateTimeOffset"
 
+_PURCHASE_STATES = ("Planned", "Released", "Confirmed", "Arrived", "Received", "Invoiced", "Closed", "Cancelled", "Stopped")
+
 ENUMS: dict[str, tuple[str, ...]] = {
     "ShipmentState": ("Preliminary", "Completed", "Closed", "Cancelled"),
     "CustomerOrderState": (
@@ -34,6 +36,8 @@ ENUMS: dict[str, tuple[str, ...]] = {
         "Cancelled",
         "Blocked",
     ),
+    "PurchaseOrderState": _PURCHASE_STATES,
+    "PurchaseOrderLineState": _PURCHASE_STATES,
 }
 
 # Members IFS adds to every record; they are of use for attachments only (sheet 4.2).
@@ -342,9 +346,10 @@ _ORDER_LINE = Entity(
     columns=_columns(
         _texts(
             "OrderNo:12! LineNo:4! RelNo:4! CatalogNo:25 CatalogDesc:200 PartNo:25 Contract:5! SalesUnitMeas:10 "
-            "ShipViaCode:20 ForwardAgentId:20 ShipAddrNo:50 NoteText:2000"
+            "ShipViaCode:20 ForwardAgentId:20 ShipAddrNo:50 AddrFlag:20 NoteText:2000"
         ),
         [Column("Objstate", "CustomerOrderState", writable=False)],
+        _many(BOOLEAN, "ShipmentConnectedDb!"),
         _many(
             DECIMAL,
             "LineItemNo! BuyQtyDue QtyAssigned! QtyPicked! QtyShipped! AdjustedWeightNet AdjustedWeightGross PreAccountingId "
@@ -354,6 +359,58 @@ _ORDER_LINE = Entity(
     ),
     references={"OrderNoRef": Navigation("CustomerOrder", (("OrderNo", "OrderNo"),))},
     final=frozenset({"Invoiced", "Cancelled"}),
+)
+
+_ORDER_ADDRESS = Entity(
+    name="CustomerOrderAddress",
+    keys=("OrderNo",),
+    columns=_columns(
+        _texts("OrderNo:12! AddrName:100 " + " ".join(f"Address{i}:100" for i in range(1, 7))),
+        _texts("City:35 State:35 ZipCode:35 CountryCode:2"),
+    ),
+    touch="AddrName",
+)
+
+_PURCHASE_ORDER = Entity(
+    name="PurchaseOrder",
+    keys=("OrderNo",),
+    columns=_columns(
+        _texts(
+            "OrderNo:12! VendorNo:20 Contract:5! Company:20! BuyerCode:20 AuthorizeCode:20 CurrencyCode:3 ShipViaCode:20 "
+            "DeliveryTerms:5 ForwardAgentId:20 DeliveryAddress:50 AddrNo:50 DocAddrNo:50 LabelNote:100 NoteText:2000"
+        ),
+        [Column("Objstate", "PurchaseOrderState", writable=False)],
+        _many(DECIMAL, "PreAccountingId"),
+        _many(INSTANT, "OrderDate! WantedReceiptDate"),
+    ),
+    references={"ContractRef": Navigation("CompanySite", (("Contract", "Contract"),))},
+    final=frozenset({"Closed", "Cancelled"}),
+    touch="LabelNote",
+)
+
+_PURCHASE_LINE = Entity(
+    name="PurchaseOrderLine",
+    keys=("OrderNo", "LineNo", "ReleaseNo"),
+    columns=_columns(
+        _texts(
+            "OrderNo:12! LineNo:4! ReleaseNo:4! PartNo:25 Description:200 BuyUnitMeas:10 CurrencyCode:3 Contract:5! VendorNo:20 "
+            "ProjectId:10 NoteText:2000"
+        ),
+        [Column("Objstate", "PurchaseOrderLineState", writable=False)],
+        _many(DECIMAL, "BuyQtyDue BuyUnitPrice NetAmtCurr! GrossAmtCurr!"),
+        _many(INSTANT, "WantedDeliveryDate PlannedReceiptDate"),
+    ),
+    final=frozenset({"Closed", "Cancelled"}),
+)
+
+_SUPPLIER_ADDRESS = Entity(
+    name="SupplierInfoAddressPublic",
+    keys=("SupplierId", "AddressId"),
+    columns=_columns(
+        _texts("SupplierId:20! AddressId:50! Name:100 Address1:100 Address2:100 ZipCode:35 City:35 State:35 Country:35")
+    ),
+    writable=False,
+    touch="Name",
 )
 
 _HISTORY = Entity(
@@ -409,6 +466,10 @@ _ENTITIES = (
     _ORDER,
     _ORDER_LINE,
     _ORDER_CHARGE,
+    _ORDER_ADDRESS,
+    _PURCHASE_ORDER,
+    _PURCHASE_LINE,
+    _SUPPLIER_ADDRESS,
     _PRE_ACCOUNTING,
     _VOUCHER_ROW,
     _HISTORY,
@@ -437,16 +498,21 @@ _PROJECTIONS: dict[str, dict[str, str]] = {
     "HistoryLogHandling": {"HistoryLogOverviewSet": "HistoryLog"},
     "MediaLibraryAttachmentHandling": {"MediaItemSet": "MediaItem"},
     "PreAccountingHandling": {"PreAccountingSet": "PreAccounting"},
+    "PurchaseOrderHandling": {"PurchaseOrderSet": "PurchaseOrder"},
     "ShipmentHandling": {
         "ShipmentSet": "Shipment",
         "ShipmentLineSet": "ShipmentLine",
         "Reference_CompanySite": "CompanySite",
     },
+    "SupplierHandling": {"Reference_SupplierInfoAddressPublic": "SupplierInfoAddressPublic"},
     "SitesHandling": {"Reference_CompanySite": "CompanySite"},
     "VoucherRowsAnalysis": {"VoucherRowSet": "VoucherRow"},
 }
 
-_ENTITY_SERVICES = ("Shipment", "ShipmentLine", "HandlingUnit", "CustomerOrder", "CustomerOrderLine")
+_ENTITY_SERVICES = (
+    *("Shipment", "ShipmentLine", "HandlingUnit", "CustomerOrder", "CustomerOrderLine", "CustomerOrderAddress"),
+    *("PurchaseOrder", "PurchaseOrderLine"),
+)
 
 _CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
     "Shipment": (
@@ -470,6 +536,20 @@ _CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Cf_Customs_Stat_No", STRING, 20),
     ),
     "CustomerOrderCharge": (Column("Cf_Freight_Ref", STRING, 50),),
+    "PurchaseOrder": (
+        Column("LastModifiedDate", INSTANT, writable=False),
+        Column("Cf_Tracking_No", STRING, 100),
+        Column("Cf_Delivery_Status", STRING, 100),
+        Column("Cf_Ship_Date", INSTANT),
+        Column("Cf_Estimated_Arrival", INSTANT),
+        Column("Cf_Ready_To_Ship", BOOLEAN),
+    ),
+    "PurchaseOrderLine": (
+        Column("Cf_Tracking_No", STRING, 100),
+        Column("Cf_Gross_Weight", DECIMAL),
+        Column("Cf_Origin_Country", STRING, 50),
+    ),
+    "SupplierInfoAddressPublic": (Column("Cf_Phone", STRING, 50),),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from integrations.base.simulator import SimRequest, SimResponse, Simulator
 from integrations.ifs_cloud.simulator_demo import DEMO_FAULTY, RECEIVERS, Rows, customer_rows, demo_rows, shipment_rows, site_rows
 from integrations.ifs_cloud.simulator_odata import Filter, Row
+from integrations.ifs_cloud.simulator_orders import FIRST_ORDER, ORDER_ENTITIES, demo_order_rows, order_rows, supplier_rows
 from integrations.ifs_cloud.simulator_schema import ENUMS, Entity, schema_for, stamp
 
 # What sheet 13 lets a tenant differ in. `expires_in` in seconds, `page_size` in rows.
@@ -36,7 +37,10 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "doc_classes": {"LABEL": ["pdf"]},  # document classes, with the file types each allows (sheet 7.1)
     "media_aware": ["Shipment"],  # logical units that are open for the media library (sheet 7.2)
     "media_types": "bmp,gif,jpeg,jpg,png",
-    "active_entity_services": ["CustomerOrderEntity", "CustomerOrderLineEntity", "ShipmentEntity", "ShipmentLineEntity"],
+    "active_entity_services": [
+        *("CustomerOrderEntity", "CustomerOrderLineEntity", "CustomerOrderAddressEntity", "ShipmentEntity"),
+        *("ShipmentLineEntity", "PurchaseOrderEntity", "PurchaseOrderLineEntity"),
+    ],
     "allowed_companies": ["10"],
     "allowed_sites": ["S1", "S2"],
 }
@@ -67,7 +71,7 @@ class IfsStore(Simulator):
         super().__init__(state_file=state_file)
 
     def seed(self) -> dict[str, Any]:
-        """Two tenants with companies, sites and customers, without shipments."""
+        """Two tenants with companies, sites, customers and suppliers, without shipments and orders."""
         tenants: dict[str, Any] = {}
         for name, identity in _TENANTS.items():
             data: dict[str, Any] = {
@@ -84,6 +88,8 @@ class IfsStore(Simulator):
                 self._insert(name, data, schema.entities["CompanySite"], row)
             for row in customer_rows():
                 self._insert(name, data, schema.entities["CustomerInfoAddressPublic"], row)
+            for row in supplier_rows(custom=identity["kind"] == "custom"):
+                self._insert(name, data, schema.entities["SupplierInfoAddressPublic"], row)
             for service in schema.projections:
                 self._insert(name, data, schema.entities["Projection"], {"Name": service})
             tenants[name] = data
@@ -106,10 +112,11 @@ class IfsStore(Simulator):
         return demo_rows(date)
 
     def load_demo(self, tenant: str = "standard", date: dt.date | None = None) -> list[int]:
-        """Put the demo shipments in; those already there stay as they are. Returns the ids of all demo shipments."""
+        """Put the demo's shipments and orders in; those already there stay as they are. Returns the ids of all its shipments."""
         rows = self.demo_rows(date or self.now().date())
         with self.lock:
             self._load_rows(tenant, rows, keep_existing=True)
+            self._load_rows(tenant, demo_order_rows(date or self.now().date()), keep_existing=True)
         return [row["ShipmentId"] for row in rows["Shipment"]]
 
     def make_shipments(
@@ -150,6 +157,49 @@ class IfsStore(Simulator):
                 )
                 self._load_rows(tenant, rows)
         return list(range(first, first + count))
+
+    def make_orders(
+        self,
+        tenant: str = "standard",
+        count: int = 1,
+        *,
+        kind: str = "customer_order",
+        first: int | None = None,
+        site: str = "S1",
+        state: str | None = None,
+        lines: int = 1,
+        releases: int = 1,
+        weights: bool = True,
+        **values: Any,
+    ) -> list[str]:
+        """Make customer or purchase orders that are ready for a carrier; returns their numbers.
+
+        Each line has `releases` deliveries. `values` are columns of the header; without `weights` the lines have none.
+        Raises ValueError for unknown columns, bad values or numbers in use, KeyError for an unknown kind, tenant or site.
+        """
+        entity = ORDER_ENTITIES[kind]
+        with self.lock:
+            data = self._tenant(tenant)
+            taken = [
+                int(row["OrderNo"][1:]) for row in data["rows"].setdefault(entity, {}).values() if row["OrderNo"][1:].isdigit()
+            ]
+            start = first or max([FIRST_ORDER - 1, *(n for n in taken if n >= FIRST_ORDER)]) + 1
+            made = []
+            for number in range(start, start + count):
+                rows = order_rows(
+                    kind, number, site=site, state=state, day=self.now(), lines=lines, releases=releases, values=values,
+                    weights=weights, custom=data["kind"] == "custom",
+                )  # fmt: skip
+                self._load_rows(tenant, rows)
+                made.append(rows[entity][0]["OrderNo"])
+        return made
+
+    def row(self, tenant: str, set_name: str, key: Row) -> Row:
+        """A copy of any record, nulls included. Raises KeyError if there is none."""
+        with self.lock:
+            entity = self._entity(tenant, set_name)
+            found = self._tenant(tenant)["rows"].get(entity.name, {})[entity.keyref(key)]
+            return {name: found.get(name) for name in entity.columns}
 
     def add_rows(self, tenant: str, set_name: str, rows: Iterable[Row]) -> list[str]:
         """Add records to a set (or entity) with defaults for what is not given; returns their keyrefs.
@@ -223,6 +273,8 @@ class IfsStore(Simulator):
                     return SimResponse(200, {"ok": True, "keys": self.add_rows(tenant, told["set"], told["rows"])})
                 case ("POST", "shipments"):
                     return SimResponse(200, {"ok": True, "ids": self.make_shipments(tenant, told.pop("count", 1), **told)})
+                case ("POST", "orders"):
+                    return SimResponse(200, {"ok": True, "ids": self.make_orders(tenant, told.pop("count", 1), **told)})
                 case ("POST", "edit"):
                     self.edit(tenant, told["set"], told["key"], told["values"], told.get("user", "ALICE"))
                     return SimResponse(200, {"ok": True})
@@ -261,7 +313,8 @@ class IfsStore(Simulator):
         for name, some in rows.items():
             entity = schema_for(data["kind"]).entities[name]
             for row in some:
-                if not (keep_existing and entity.keyref(row) in data["rows"][name]):
+                # A state file of an earlier release has no place for new entities.
+                if not (keep_existing and entity.keyref(row) in data["rows"].setdefault(name, {})):
                     self._insert(tenant, data, entity, row)
 
     def _insert(self, tenant: str, data: dict[str, Any], entity: Entity, given: Row) -> str:

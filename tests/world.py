@@ -106,6 +106,7 @@ class World:
     fedex: FedexSimulator
     server: SimulatorServer
     slug: str = "acme"
+    tenant: str = "standard"
     doc: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -166,6 +166,27 @@ def numbers_of(record: SourceRecord) -> frozenset[str]:
     )
 
 
+def numbers_of_siblings(record: SourceRecord) -> frozenset[str]:
+    """Every number of the other deliveries of the same order ("customer_order:S1/1" and ".../2"), from this ERP connection.
+
+    Empty for documents that are not deliveries of an order.
+    """
+    order, slash, _ = record.source_key.rpartition("/")
+    if not slash:
+        return frozenset()
+    others = SourceRecord.objects.filter(
+        integration__source=record.integration.source_id, flow="ship", source_key__startswith=f"{order}/"
+    ).exclude(source_key=record.source_key)
+    # `startswith` alone would take an order whose own number goes on after a slash.
+    ids = [pk for pk, key in others.values_list("pk", "source_key") if key.rpartition("/")[0] == order]
+    if not ids:
+        return frozenset()
+    packages = Package.objects.filter(shipment__record__in=ids).values_list("tracking_number", flat=True)
+    return frozenset(packages) | frozenset(
+        Shipment.objects.filter(record__in=ids).values_list("master_tracking_number", flat=True)
+    )
+
+
 def holds_number(carrier: Connection, numbers: Iterable[str], *, but_send: EffectSend | None) -> bool:
     """Whether another live shipment of ours has one of these numbers."""
     held = Package.objects.filter(carrier=carrier, tracking_number__in=list(numbers), voided=False)

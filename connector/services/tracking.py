@@ -210,7 +210,7 @@ def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment]
         pairs.setdefault(package.shipment_id, []).append((package, item))
     was_asked = {shipment.pk for shipment in asked}
     done = Merged()
-    targets: dict[int, frozenset[str]] = {}
+    targets: dict[tuple[int, str], frozenset[str]] = {}
     for shipment_id in sorted(pairs):
         try:
             done += _merge_shipment(shipment_id, pairs[shipment_id], targets, was_asked=shipment_id in was_asked)
@@ -240,7 +240,11 @@ def is_ours(package: Package, news: ParcelNews) -> bool:
 
 
 def _merge_shipment(
-    shipment_id: int, pairs: Sequence[tuple[Package, ParcelNews]], targets: dict[int, frozenset[str]], *, was_asked: bool
+    shipment_id: int,
+    pairs: Sequence[tuple[Package, ParcelNews]],
+    targets: dict[tuple[int, str], frozenset[str]],
+    *,
+    was_asked: bool,
 ) -> Merged:
     """One commit for one shipment: events, packages, the shipment's state, its next turn, its write-back."""
     with transaction.atomic():
@@ -275,9 +279,10 @@ def _merge_shipment(
         if changed and shipment.status != before[0]:
             told = {"status": shipment.status, "tracking_number": shipment.master_tracking_number}
             audit.append_to_record(records[shipment.record_id], [audit.Draft("tracking", told, obj=shipment)])
-        if shipment.integration_id not in targets:
-            targets[shipment.integration_id] = status_targets(shipment.integration)
-        opened = open_write_back(shipment, targets[shipment.integration_id])
+        of_kind = shipment.integration_id, shipment.source_key.partition(":")[0]
+        if of_kind not in targets:
+            targets[of_kind] = status_targets(shipment.integration, of_kind[1])
+        opened = open_write_back(shipment, targets[of_kind])
     return Merged(int(bool(changed)), int(opened is not None))
 
 
@@ -379,10 +384,10 @@ def plain(write: StatusWrite, targets: Iterable[str]) -> dict[str, str]:
     return {part: value if isinstance(value, str) else value.isoformat() for part, value in parts.items() if value is not None}
 
 
-def status_targets(integration: Integration) -> frozenset[str]:
-    """The parts of a picture that the integration's ERP has fields for; none while its connection cannot be opened."""
+def status_targets(integration: Integration, kind: str) -> frozenset[str]:
+    """The parts of a picture that the ERP has fields for on documents of a kind; none while its connection cannot be opened."""
     try:
-        found: frozenset[str] = vendors.open_adapter(integration.source).status_targets
+        found: frozenset[str] = vendors.open_adapter(integration.source).status_targets(kind)
     except IntegrationError as error:
         logger.warning("%s: what the ERP has fields for is not known (%s)", integration.slug, error.code)
         return frozenset()

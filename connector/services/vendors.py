@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from requests.auth import AuthBase
 
-from connector.models import Connection, Site
+from connector.models import Connection, Integration, Site
 from connector.models.connections import UnreadableSecret
 from connector.services import clock, keys, logs
 from connector.services.throttle import DatabaseThrottle, bucket_key
@@ -185,7 +185,14 @@ def context_of(connection: Connection, *, ask_anew: bool = False) -> Context:
         http=http,
         token_cache=token_cache,
         throttle=throttle,
+        documents=lambda: documents_of(connection),
     )
+
+
+def documents_of(connection: Connection) -> frozenset[str]:
+    """The kinds of documents that integrations take from this connection."""
+    chosen = Integration.objects.filter(source=connection).values_list("options", flat=True)
+    return frozenset(kind for options in chosen for kind in options.get("documents") or ["shipment"])
 
 
 def open_adapter(connection: Connection, *, ask_anew: bool = False) -> Any:

@@ -113,7 +113,8 @@ class Context:
     `http(url_key, auth)` gives the HTTP layer for one base URL. `token_cache(*identity)` gives the shared
     token for a login (identity = client id, secret and whatever else tells logins apart).
     `now()` is aware UTC and may be shifted by tests. `throttle` is the one that `http` takes from, for a client
-    that reads a pause out of an answer's text; None where the maker of the context keeps it to itself.
+    that reads a pause out of an answer's text; None where the maker of the context keeps it to itself. `documents()`
+    are the kinds of documents that integrations take from this connection; empty where none says so.
     """
 
     connection: str
@@ -126,3 +127,4 @@ class Context:
     http: Callable[[str, AuthBase | None], Http]
     token_cache: Callable[..., TokenCache]
     throttle: Throttle | None = None
+    documents: Callable[[], frozenset[str]] = frozenset

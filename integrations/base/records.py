@@ -125,6 +125,8 @@ class Document:
     `state` the ERP's own word, `ready` whether the connection's ready rule holds, `cancelled` whether
     the ERP calls it off. `tracking_number` is what stands in the field that we would write.
     `sender` is None where the ERP names none. `raw` is the header as the vendor sent it, for mappings.
+    `shared_tracking_number` stands in a field that several deliveries of one order share, so it may be another one's.
+    `inbound`: the goods come to us; `sender` is the other party and `recipient` our own site.
     """
 
     key: str
@@ -149,6 +151,8 @@ class Document:
     header_weight_unit: str = ""
     delivery_terms: str = ""
     raw: dict[str, object] = field(default_factory=dict, hash=False)
+    shared_tracking_number: str = ""
+    inbound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +338,8 @@ class WriteBack:
     `base` is the tracking number that stood there when we looked before buying, `ours` every number of
     any package of any generation of this record: both may be overwritten, anything else is a conflict.
     With `overwrite` a person has decided "write ours". `quoted` is the price that was quoted before buying.
+    `shared` are numbers of other deliveries of the same order, which
+    may be overwritten in a field that all deliveries of the order share.
     """
 
     tracking_number: str | None
@@ -343,6 +349,7 @@ class WriteBack:
     ours: frozenset[str] = frozenset()
     overwrite: bool = False
     quoted: Money | None = None
+    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

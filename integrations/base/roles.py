@@ -120,9 +120,8 @@ class Erp(Pingable, Protocol):
         Conflict when the version moved three times running, Rejected when the ERP refuses.
         """
 
-    @property
-    def status_targets(self) -> frozenset[str]:
-        """Which parts of a `StatusWrite` this ERP has fields for; empty: there is nothing to write."""
+    def status_targets(self, kind: str) -> frozenset[str]:
+        """Which parts of a `StatusWrite` this ERP has fields for on documents of a kind; empty: there is nothing to write."""
 
     def write_status(self, key: str, write: StatusWrite) -> WriteResult:
         """Compare, then write what differs. These fields are the carrier's news: what stands there is replaced."""

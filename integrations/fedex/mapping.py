@@ -8,7 +8,8 @@ Options understood in `ShipmentRequest.options` (all optional):
     packaging_type   YOUR_PACKAGING (default) or one of FedEx's boxes; Ground always ships in YOUR_PACKAGING
     label            {"image_type": "PDF", "stock_type": "PAPER_4X6"}: a matched pair (sheet 5.5)
     rate_type        "ACCOUNT" (default), another rateRequestType, or a list of them
-    payment_type     SENDER (default), RECIPIENT, THIRD_PARTY, COLLECT; all but SENDER with payment_account
+    payment_type     SENDER (default), RECIPIENT, THIRD_PARTY, COLLECT; all but SENDER with payment_account, or with
+                     payment_by_own_account: the account of the connection pays, whoever sends
     residential      false (default); the recipient's own flag goes first, GROUND_HOME_DELIVERY is always residential
     signature        a signatureOptionType
     saturday_delivery  true
@@ -116,7 +117,7 @@ def build_shipment(request: ShipmentRequest, reference: str, account: str) -> Bu
         "packagingType": _packaging(service, options, notes),
         "shipper": _party(request.sender, "sender", notes),
         "recipients": [_party(request.recipient, "recipient", notes, residential or service == "GROUND_HOME_DELIVERY")],
-        "shippingChargesPayment": _payment(options),
+        "shippingChargesPayment": _payment(options, account),
         "rateRequestType": _rate_types(options),
         "labelSpecification": label_specification(options),
         "requestedPackageLineItems": _packages(request, reference, notes),
@@ -165,12 +166,12 @@ def _packaging(service: str, options: Mapping[str, object], notes: list[str]) ->
     return chosen
 
 
-def _payment(options: Mapping[str, object]) -> Body:
-    """Who pays (sheet 5.4). For the sender FedEx takes the shipper account by itself."""
+def _payment(options: Mapping[str, object], own: str) -> Body:
+    """Who pays (sheet 5.4). For the sender FedEx takes the shipper account by itself. `own`: the connection's account."""
     kind = _choice(options, "payment_type", "SENDER", codes.PAYMENT_TYPES)
     if kind == "SENDER":
         return {"paymentType": kind}
-    account = str(options.get("payment_account") or "").strip()
+    account = own if options.get("payment_by_own_account") else str(options.get("payment_account") or "").strip()
     if not account:
         raise _refused(f"Payment by {kind} needs the account that pays.", "payment_account_missing", "payment_account")
     return {"paymentType": kind, "payor": {"responsibleParty": {"accountNumber": {"value": account}}}}

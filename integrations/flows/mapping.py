@@ -236,7 +236,12 @@ def wanted_date_of(context: ShipContext, document: Document) -> dt.date | None:
 
 
 def sender_of(context: ShipContext, document: Document) -> Address:
-    """The site's address, else the document's sender fields. Raises ConfigurationError of the site when incomplete."""
+    """The site's address, else the document's sender fields. Raises ConfigurationError of the site when incomplete.
+
+    Of an inbound document the supplier's address; Rejected when that is incomplete.
+    """
+    if document.inbound:
+        return _supplier(context, document)
     address = context.site_address or document.sender
     missing = ["address"] if address is None else _missing(address, phone=True)
     if address is None or missing:
@@ -248,6 +253,35 @@ def sender_of(context: ShipContext, document: Document) -> Address:
             remedy="Complete the site's address in the connection, then press Ping.",
         )
     return _normal(address, "sender")
+
+
+def _supplier(context: ShipContext, document: Document) -> Address:
+    address = document.sender or Address()
+    address = replace(address, phone=address.phone or str(context.option("supplier_phone") or ""))
+    missing = _missing(address, phone=True)
+    if missing:
+        raise Rejected(
+            f"The supplier's address lacks: {', '.join(missing)}.",
+            code="supplier_incomplete",
+            field="sender",
+            remedy="Complete the supplier's address in the ERP (for a phone, the option “Phone when the supplier has none” "
+            "serves too), then replay.",
+        )
+    return _normal(address, "supplier")
+
+
+def _check_delivery_site(context: ShipContext) -> None:
+    """An inbound parcel goes to the site as the operator entered it, or nowhere. Raises ConfigurationError of the site."""
+    address = context.site_address
+    missing = ["address"] if address is None else _missing(address, phone=True)
+    if missing:
+        raise ConfigurationError(
+            f"Purchase orders are delivered to site {context.site_code}, whose address lacks: {', '.join(missing)}.",
+            code="delivery_site_incomplete",
+            scope="site",
+            scope_name=context.site_code,
+            remedy="Complete the site's address in the connection, then press Ping.",
+        )
 
 
 def _missing(address: Address, *, phone: bool) -> list[str]:
@@ -279,7 +313,12 @@ def _normal(address: Address, whose: str) -> Address:
 
 
 def recipient_of(context: ShipContext, document: Document, slots: Slots) -> Address:
-    """Recipient with the mapped fields; the phone from document, option, site in this order. Raises Rejected."""
+    """Recipient with the mapped fields; the phone from document, option, site in this order. Raises Rejected.
+
+    Of an inbound document the delivery site; ConfigurationError of the site when that is incomplete.
+    """
+    if document.inbound:
+        _check_delivery_site(context)
     phone = slots.text("recipient_phone") or str(context.option("recipient_phone") or "")
     if not phone and context.site_address is not None:
         phone = context.site_address.phone
@@ -289,7 +328,7 @@ def recipient_of(context: ShipContext, document: Document, slots: Slots) -> Addr
         name=slots.text("recipient_name"),
         email=slots.text("recipient_email"),
         phone=phone,
-        residential=context.option("residential"),
+        residential=False if document.inbound else context.option("residential"),
     )
     missing = _missing(address, phone=False)
     if missing:
@@ -542,24 +581,31 @@ def request_of(context: ShipContext, document: Document, goods: Goods | None = N
         ship_date=ship_date_of(context),
         packages=packages_of(context, document),
         references=tuple(("order", n) for n in dict.fromkeys(numbers)),
-        options=_carrier_options(context),
+        options=_carrier_options(context, inbound=document.inbound),
         customs=customs_of(context, slots, goods) if goods is not None else None,
     )
 
 
-def _carrier_options(context: ShipContext) -> dict[str, object]:
+def _carrier_options(context: ShipContext, *, inbound: bool) -> dict[str, object]:
     made: dict[str, object] = {
         "pickup_type": context.option("pickup_type"),
         "packaging_type": context.option("packaging_type"),
         "label": {"image_type": context.option("label_format"), "stock_type": context.option("label_stock_type")},
         "rate_type": context.option("rate_type"),
-        "payment_type": context.option("payment_type"),
+        **_payer(context, inbound=inbound),
     }
     if context.option("sub_packaging_type"):
         made["sub_packaging_type"] = context.option("sub_packaging_type")
-    if context.option("payment_account"):
-        made["payment_account"] = context.option("payment_account")
     return made
+
+
+def _payer(context: ShipContext, *, inbound: bool) -> dict[str, object]:
+    """Who pays. The sender of an inbound parcel is the supplier, who never does: without an account named, ours is told."""
+    if not inbound:
+        account = context.option("payment_account")
+        return {"payment_type": context.option("payment_type")} | ({"payment_account": account} if account else {})
+    kind, account = context.option("inbound_payment_type"), str(context.option("inbound_payment_account") or "").strip()
+    return {"payment_type": kind} | ({"payment_account": account} if account else {"payment_by_own_account": True})
 
 
 def bought_digest(request: ShipmentRequest) -> str:

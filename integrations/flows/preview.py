@@ -88,7 +88,7 @@ class Ship:
         today = clock.local_now().astimezone(dt.UTC).date()
         return Document(
             key="sample",
-            kind="shipment",
+            kind=(self.integration.options.get("documents") or ["shipment"])[0],
             number="SAMPLE",
             version="",
             state="Completed",

@@ -36,7 +36,7 @@ from integrations.base.records import (
     WriteBack,
 )
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
-from integrations.flows import address_check, attach, freight, mapping, rates, supplier
+from integrations.flows import address_check, attach, deliveries, freight, mapping, rates, supplier
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -86,13 +86,9 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
     if decision.get("field_conflict") == "theirs":
         run.skip_step(WRITE, _WRITE_KIND, f"{decision.get('actor', 'a person')} decided to keep what stands in the ERP")
         return
-    result = run.write(
-        WRITE,
-        erp.write_tracking,
-        run.source_key,
-        _write_of(run, label, overwrite=decision.get("field_conflict") == "ours"),
-        again=bool(decision.get("write_again")),
-    )
+    wanted = _write_of(run, label, overwrite=decision.get("field_conflict") == "ours")
+    again = bool(decision.get("write_again"))
+    result = run.write(WRITE, deliveries.Writer(run, erp), run.source_key, wanted, again=again)
     if result is not None:
         run.document_version = result.version
         if "quote_field" in result.skipped:
@@ -134,13 +130,7 @@ def still_ready(run: Run, document: Document) -> None:
     """Still wanted, and nobody has shipped it. Raises Cancelled."""
     if document.cancelled:
         raise Cancelled("Cancelled in the ERP.", "cancelled_in_erp")
-    number = document.tracking_number.strip()
-    if number and number not in shipments.numbers_of(run.source_record):
-        raise Cancelled(
-            f"The ERP already holds the tracking number {number}, which is not ours.",
-            "has_tracking_number",
-            "If it should ship with us all the same, empty the field in the ERP, then replay.",
-        )
+    deliveries.check_numbers(run, document)
     if not document.ready:
         raise Cancelled(f"No longer ready to ship (state {document.state}).", "not_ready")
 

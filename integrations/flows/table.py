@@ -205,8 +205,18 @@ THERMAL_STOCKS = (
 LABEL_STOCKS = {"PDF": PAPER_STOCKS, "PNG": PAPER_STOCKS, "ZPLII": THERMAL_STOCKS}
 """Label format -> the sizes that FedEx prints it on."""
 
+DOCUMENT_KINDS = ("shipment", "customer_order", "purchase_order")
+"""Kinds of ERP documents that can ship; the first part of their source keys ("shipment:19", "customer_order:S10023/2")."""
+
 SHIP_OPTIONS = (
-    Option("documents", "Documents that ship", "list", ["shipment"], "Kinds of ERP documents.", choices=("shipment",)),
+    Option(
+        "documents",
+        "Documents that ship",
+        "list",
+        ["shipment"],
+        "Kinds of ERP documents. Purchase orders are inbound: the supplier sends, our site receives.",
+        choices=DOCUMENT_KINDS,
+    ),
     Option(
         "default_service",
         "Service when nothing maps",
@@ -244,6 +254,22 @@ SHIP_OPTIONS = (
     Option("rate_type", "Rates", "choice", "ACCOUNT", choices=("ACCOUNT", "LIST")),
     Option("payment_type", "Who pays", "choice", "SENDER", choices=("SENDER", "RECIPIENT", "THIRD_PARTY")),
     Option("payment_account", "Account that pays", "text", None, "Needed unless the sender pays."),
+    Option(
+        "inbound_payment_type",
+        "Who pays for purchase orders",
+        "choice",
+        "RECIPIENT",
+        "The supplier sends, and never pays: our site as the recipient does, or our account as a third party.",
+        choices=("RECIPIENT", "THIRD_PARTY"),
+    ),
+    Option(
+        "inbound_payment_account",
+        "Account that pays for purchase orders",
+        "text",
+        None,
+        "Empty: the account of the carrier connection.",
+    ),
+    Option("supplier_phone", "Phone when the supplier has none", "text", None, "The carrier demands one of the sender."),
     Option("terms_of_sale", "Incoterm", "choice", None, "Where the document's delivery terms are none.", choices=INCOTERMS),
     Option(
         "duties_payment_type",

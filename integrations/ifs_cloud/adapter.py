@@ -30,12 +30,15 @@ from integrations.base.records import (
     WriteResult,
 )
 from integrations.base.roles import ListQuery, SendTicket
-from integrations.ifs_cloud import mapping, standing, uses, writing
+from integrations.ifs_cloud import mapping, orders, standing, uses, writing
 from integrations.ifs_cloud.attaching import Attaching
 from integrations.ifs_cloud.client import PERMISSION_REMEDY, Record, Row, posted
 from integrations.ifs_cloud.containing import only_this_record as _only_this_record
 from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import Metadata, Value, all_of, any_of, compare
+from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS
+from integrations.ifs_cloud.order_reader import OrderReader
+from integrations.ifs_cloud.orders import delivery_of, kind_of
 from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target, profile_of
 
 GROUP = 20
@@ -45,7 +48,7 @@ Item = TypeVar("Item")
 
 
 class IfsCloud(Attaching):
-    """The `Erp` role over one IFS tenant, for documents of kind "shipment" (source key "shipment:19").
+    """The `Erp` role over one IFS tenant: shipments ("shipment:19") and deliveries of orders ("customer_order:S1/2").
 
     `unreadable` holds one line for every row that the last `list_documents` had to leave out.
     """
@@ -59,21 +62,27 @@ class IfsCloud(Attaching):
         self._media_types = {}
         self._poll = self.profile.shipment.poll
         self._company_of = mapping.site_map(context.companies)
+        self._orders = {
+            kind: OrderReader(self.client, self.profile, kind, self._company_of, self.unreadable) for kind in ORDER_KINDS
+        }
 
     # -- reading -------------------------------------------------------------------------------------------
 
     def ready_rule(self, kind: str) -> str:
         """The ready rule as canonical text. Raises ConfigurationError for a kind that is not offered."""
-        _only_shipments(kind)
-        return mapping.ready_rule(self.profile)
+        _known_kind(kind)
+        return orders.ready_rule(self._orders[kind].order) if kind in ORDER_KINDS else mapping.ready_rule(self.profile)
 
     def list_documents(self, query: ListQuery) -> Iterator[list[DocumentHead]]:
-        """Yield pages of ready shipments of the query's sites, 20 sites a request (sheet 8, S1 or S2)."""
-        _only_shipments(query.kind)
-        self.unreadable = []
+        """Yield pages of ready documents of the query's kind and sites, 20 sites a request (sheet 8, S1 or S2)."""
+        _known_kind(query.kind)
+        self.unreadable.clear()
         self._history = {}
         companies = {site.code: site.company_code for site in query.sites}
         for group in _groups(sorted(companies)):
+            if query.kind in ORDER_KINDS:
+                yield from self._orders[query.kind].heads(companies, group, query.since)
+                continue
             try:
                 yield from self._list(group, companies, query.since)
             except ConfigurationError as error:
@@ -136,11 +145,15 @@ class IfsCloud(Attaching):
         return self._history[since]
 
     def read_documents(self, keys: Sequence[str]) -> dict[str, Document | Problem]:
-        """Read shipments with lines, handling units and receiver address: at most four requests per 20 keys.
+        """Read documents with lines, packages and address: at most four requests per 20 keys of a kind.
 
         A key that IFS does not answer for is a Problem with Rejected (code `document_gone`).
         """
-        return _by_key(keys, self._read_group)
+        shipments, of_orders = _by_kind(keys)
+        found = _by_key(shipments, self._read_group)
+        for kind, deliveries in of_orders.items():
+            found |= self._orders[kind].read(deliveries)
+        return found
 
     def _read_group(self, numbers: Sequence[int]) -> dict[int, Document | Problem]:
         profile, shipment = self.profile, self.profile.shipment
@@ -278,7 +291,11 @@ class IfsCloud(Attaching):
 
     def read_goods(self, keys: Sequence[str]) -> dict[str, Goods | Problem]:
         """Read what customs wants to know: shipment lines, their order lines, the orders' currencies; three calls per 20."""
-        return _by_key(keys, self._goods_group)
+        shipments, of_orders = _by_kind(keys)
+        found = _by_key(shipments, self._goods_group)
+        for kind, deliveries in of_orders.items():
+            found |= self._orders[kind].goods(deliveries)
+        return found
 
     def _goods_group(self, numbers: Sequence[int]) -> dict[int, Goods | Problem]:
         profile, shipment = self.profile, self.profile.shipment
@@ -323,22 +340,27 @@ class IfsCloud(Attaching):
         `written` are IFS field names; `skipped` names targets that are null in the profile
         ("tracking_field") and fields left alone because somebody filled them ("ForwardAgentId").
         """
+        if (kind := kind_of(key)) in ORDER_KINDS:
+            return self._orders[kind].write_tracking(delivery_of(key), write)
         shipment = self.profile.shipment
         decide = writing.TrackingWrite(write, shipment)
         return self._change(key, decide, "write tracking")
 
-    @property
-    def status_targets(self) -> frozenset[str]:
-        """Parts of a `StatusWrite` for which the profile names a field."""
-        shipment = self.profile.shipment
-        return frozenset(part for part, setting in writing.STATUS_TARGETS.items() if getattr(shipment, setting))
+    def status_targets(self, kind: str) -> frozenset[str]:
+        """Parts of a `StatusWrite` for which the profile names a field on documents of that kind."""
+        block = self.profile.documents.get(kind, self.profile.shipment)
+        return frozenset(part for part, setting in writing.STATUS_TARGETS.items() if getattr(block, setting))
 
     def write_status(self, key: str, write: StatusWrite) -> WriteResult:
         """One GET, and one PATCH of what differs; parts without a field are named in `skipped`."""
+        if (kind := kind_of(key)) in ORDER_KINDS:
+            return self._orders[kind].write_status(delivery_of(key), write)
         return self._change(key, writing.StatusDecision(write, self.profile.shipment), "write status")
 
     def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
         """Empty the tracking field where it holds one of ours; else leave it, named in `skipped`."""
+        if (kind := kind_of(key)) in ORDER_KINDS:
+            return self._orders[kind].clear_tracking(delivery_of(key), ours)
         return self._change(key, writing.TrackingClear(ours, self.profile.shipment), "clear tracking")
 
     def _change(self, key: str, decide: writing.Decision, operation: str) -> WriteResult:
@@ -363,17 +385,29 @@ class IfsCloud(Attaching):
         for key in dict.fromkeys(keys):
             try:
                 with _only_this_record():
-                    found[key] = self._freight_basis(mapping.shipment_of(key))
+                    found[key] = self._basis_of(key)
             except Rejected as problem:
                 found[key] = Problem(problem)
         return found
+
+    def _basis_of(self, key: str) -> FreightBasis:
+        """The orders behind one document; none behind a purchase order, on which no cost is written yet."""
+        kind = kind_of(key)
+        if kind not in ORDER_KINDS:
+            return self._freight_basis(mapping.shipment_of(key))
+        if kind != CUSTOMER_ORDER:
+            return FreightBasis(())
+        return self._basis_of_orders([delivery_of(key).order], [])
 
     def _freight_basis(self, number: int) -> FreightBasis:
         profile, shipment = self.profile, self.profile.shipment
         order_by = [shipment.key, *_given(shipment.line["line_field"])]
         rows = self._rows(shipment.lines, shipment.key, [number], order_by, "read shipment lines")[0][number]
         lines = [(row, ref) for row in rows if (ref := mapping.order_line_of(row, profile))]
-        numbers = list(dict.fromkeys(ref[0] for _, ref in lines))
+        return self._basis_of_orders(list(dict.fromkeys(ref[0] for _, ref in lines)), lines)
+
+    def _basis_of_orders(self, numbers: Sequence[str], lines: Sequence[tuple[Row, mapping.OrderLine]]) -> FreightBasis:
+        profile = self.profile
         heads = {
             mapping.text(row, profile.order_key): row
             for row in self._of_orders(profile.orders, profile.order_key, numbers, [profile.order_key], "read orders")
@@ -483,12 +517,17 @@ class IfsCloud(Attaching):
         Reads only. After a failed token or gateway nothing else can be told: the rest is `not_checked`.
         """
         profile = self.profile
-        sets, abroad = uses.uses(profile), uses.uses_abroad(profile)
+        kinds = [kind for kind in (mapping.SHIPMENT, *ORDER_KINDS) if kind in self.context.documents()] or [mapping.SHIPMENT]
+        # Customers' addresses are read for shipments and orders alike.
+        sets = list({target.path: (target, used) for kind in kinds for target, used in uses.uses_of(profile, kind)}.values())
+        known = {target.path for target, _ in sets}
+        abroad = [(target, used) for target, used in uses.uses_abroad(profile) if target.path not in known]
+        first = profile.shipment.header if mapping.SHIPMENT in kinds else sets[0][0]
         described: dict[str, Metadata] = {}
 
         def gateway() -> PingLayer:
-            described[profile.shipment.header.service] = self.client.metadata(profile.shipment.header)
-            return PingLayer("gateway", "ok", f"{profile.shipment.header.service} answers at {self.context.urls['base']}.")
+            described[first.service] = self.client.metadata(first)
+            return PingLayer("gateway", "ok", f"{first.service} answers at {self.context.urls['base']}.")
 
         def token() -> PingLayer:
             self.client.tokens.token(self.client.fetch_token)
@@ -549,6 +588,10 @@ class IfsCloud(Attaching):
             )
             seen = "one is ready now" if rows else "none is ready now, or the service user may not see the site's shipments"
             return PingLayer(name, "ok", f"The query for ready shipments is accepted; {seen}.")
+        if target.path in self._orders and target is self._orders[target.path].order.header and self._company_of:
+            rows = self._orders[target.path].probe(sorted(self._company_of)[:GROUP], self.context.now().date())
+            seen = "one may be ready now" if rows else "none is ready now, or the service user may not see the site's orders"
+            return PingLayer(name, "ok", f"The query for ready {_plural(target)} is accepted; {seen}.")
         rows = self.client.probe(target, operation=f"ping: {name}")
         seen = "" if rows else " It shows no row at present; a missing permission for company or site looks the same."
         return PingLayer(name, "ok", f"{target.set} may be read.{seen}")
@@ -569,6 +612,10 @@ class IfsCloud(Attaching):
         missing = [use for use in used if use.name not in properties]
         wrong = [f"{use.setting}: no field {use.name}{_nearest(use.name, properties, ' (', ')')}" for use in missing]
         needed = any(use.needed for use in missing)
+        if target.path in self._orders and target is self._orders[target.path].order.header:
+            wrong_states = self._orders[target.path].wrong_types(metadata, properties)
+            wrong += wrong_states
+            needed = needed or bool(wrong_states)
         if target is self.profile.shipment.header:
             wrong_types = self._wrong_types(metadata, properties)
             wrong += wrong_types
@@ -645,6 +692,9 @@ def _plural(target: Target) -> str:
         "customer_order": "customer orders",
         "shipment.poll.history": "history log",
         "customer_order.lines": "customer order lines",
+        "purchase_order": "purchase orders",
+        "purchase_order.lines": "purchase order lines",
+        "supplier_address": "supplier addresses",
     }[target.path]
 
 
@@ -653,14 +703,28 @@ def _nearest(name: str, known: Iterable[str], before: str = " ", after: str = ".
     return f"{before}nearest: {', '.join(near)}{after}" if near else ""
 
 
-def _only_shipments(kind: str) -> None:
-    if kind != mapping.SHIPMENT:
+def _known_kind(kind: str) -> None:
+    if kind != mapping.SHIPMENT and kind not in ORDER_KINDS:
         raise ConfigurationError(
-            f'IFS documents of kind "{kind}" are not offered; shipments are.',
+            f'IFS documents of kind "{kind}" are not offered; {", ".join((mapping.SHIPMENT, *ORDER_KINDS))} are.',
             code="unknown_kind",
             scope="integration",
             vendor="ifs_cloud",
         )
+
+
+def _by_kind(keys: Sequence[str]) -> tuple[list[str], dict[str, list[orders.Delivery]]]:
+    """Keys of shipments (and those that are none at all), and deliveries of orders by kind, each once."""
+    shipments: list[str] = []
+    of_orders: dict[str, list[orders.Delivery]] = {}
+    for key in dict.fromkeys(keys):
+        try:
+            delivery = delivery_of(key)
+        except Rejected:
+            shipments.append(key)  # what is no key at all is refused there
+            continue
+        of_orders.setdefault(delivery.kind, []).append(delivery)
+    return shipments, of_orders
 
 
 def _gone(number: int, broken: int) -> Rejected:

@@ -22,6 +22,7 @@ from integrations.ifs_cloud.client import Row, posted
 from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import Value, all_of, compare, key_predicate, literal
+from integrations.ifs_cloud.orders import record_of
 from integrations.ifs_cloud.profile import Profile, Target
 
 MEDIA = "media"
@@ -63,15 +64,14 @@ class Attaching:
         return found
 
     def _anchor(self, key: str, takes: Callable[[str], tuple[str, ...] | None]) -> Anchor:
-        shipment = self.profile.shipment
-        number: dict[str, Value] = {shipment.key: mapping.shipment_of(key)}
-        row = self.client.get(shipment.header, number, operation="find place for label").row
+        target, number = record_of(key, self.profile)
+        row = self.client.get(target, number, operation="find place for label").row
         unit, keyref = mapping.text(row, "luname"), mapping.text(row, "keyref")
         if not unit or not keyref:
             raise Rejected(
                 "IFS does not say under which name files hang on this record (luname, keyref).",
                 code="keyref_missing",
-                remedy="Name a projection in shipment.service whose records carry luname and keyref, then replay.",
+                remedy=f"Name a projection in {target.path}.service whose records carry luname and keyref, then replay.",
                 vendor="ifs_cloud",
             )
         types = takes(unit)

@@ -8,17 +8,22 @@ is found by the ping. A `null` target means: do not write it, say so in the resu
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from integrations.base.errors import ConfigurationError
 from integrations.base.records import LengthUnit, WeightUnit
 from integrations.base.vendor import COMMON_SETTINGS, SettingError
+from integrations.ifs_cloud.order_defaults import CUSTOMER_ORDER, FIELD_MAPS, PURCHASE_ORDER, STATE_LISTS, SUPPLIER_ADDRESS
+from integrations.ifs_cloud.order_defaults import REQUIRED as ORDERS_REQUIRED
+from integrations.ifs_cloud.order_profile import OrderProfile, order_profiles
+from integrations.ifs_cloud.targets import Poll, Target, date_literal_value, poll_of, target_of
+
+__all__ = ["Poll", "Target", "date_literal_value"]  # also from here, as before they had a file of their own
 
 PAGE_SIZE_CAP = 1000
 """Rows; the largest `$top` that we send (sheet 4.4)."""
@@ -156,43 +161,7 @@ DEFAULTS: dict[str, Any] = {
             "email": None,
         },
     },
-    "customer_order": {
-        "service": "CustomerOrderHandling",
-        "set": "CustomerOrderSet",
-        "list_service": "CustomerOrdersHandling",
-        "list_set": "CustomerOrderSet",
-        "key": ["OrderNo"],
-        "state_field": "Objstate",
-        "state_enum": "CustomerOrderState",
-        "ready_states": ["Released"],
-        "ready_filter": None,
-        "poll": {"strategy": "etag_window", "stamp_field": None, "date_field": "DateEntered", "window_days": 30},
-        "lines": {
-            "nav": "OrderLinesArray",
-            "set": "CustomerOrderLineSet",
-            "key": ["OrderNo", "LineNo", "RelNo", "LineItemNo"],
-            "sku_field": "CatalogNo",
-            "description_field": "CatalogDesc",
-            "quantity_field": "BuyQtyDue",
-            "unit_field": "SalesUnitMeas",
-            "factor_field": "ConvFactor",
-            "inverted_factor_field": "InvertedConvFactor",
-            "price_field": "SaleUnitPrice",
-            "customs_value_field": None,
-            "net_weight_field": "AdjustedWeightNet",
-            "gross_weight_field": "AdjustedWeightGross",
-            "origin_field": None,
-            "harmonized_field": None,
-        },
-        "currency_field": "CurrencyCode",
-        "company_field": "Company",
-        "site_field": "Contract",
-        "address_id_field": "ShipAddrNo",
-        "pre_posting_field": "PreAccountingId",
-        "tracking_field": None,
-        "carrier_field": "ForwardAgentId",
-        "note_field": "NoteText",
-    },
+    "customer_order": CUSTOMER_ORDER,
     "customer_order_charge": {
         "nav": "CustomerOrderChargeArray",
         "charge_type": "FREIGHT",
@@ -204,22 +173,8 @@ DEFAULTS: dict[str, Any] = {
         "marker_field": None,
         "unit": "EA",
     },
-    "purchase_order": {
-        "service": "PurchaseOrderHandling",
-        "set": "PurchaseOrderSet",
-        "key": ["OrderNo"],
-        "ready_states": ["Confirmed"],
-        "ready_filter": None,
-        "lines": {
-            "root": "entity",
-            "service": "PurchaseOrderLineEntity",
-            "set": "PurchaseOrderLineSet",
-            "key": ["OrderNo", "LineNo", "ReleaseNo"],
-            "tracking_field": None,
-        },
-        "tracking_field": "Cf_Tracking_No",
-        "charge": {"nav": "PurchaseOrderChargeArray", "enabled": False},
-    },
+    "purchase_order": PURCHASE_ORDER,
+    "supplier_address": SUPPLIER_ADDRESS,
     "return": {
         "mode": "rma",
         "service": "ReturnMaterialAuthorizationHandling",
@@ -280,7 +235,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "state_literal": ("enum", "string"),
     "weight_unit": tuple(WeightUnit),
     "length_unit": tuple(LengthUnit),
-    "shipment.poll.date_type": ("datetime", "date"),
+    **{f"{kind}.poll.date_type": ("datetime", "date") for kind in ("shipment", "customer_order", "purchase_order")},
     "customer_order_charge.amount_mode": ("zero", "cost", "cost_plus_percent"),
     "return.mode": ("rma", "custom_entity"),
     "inventory.write_mode": ("report", "action"),
@@ -314,6 +269,7 @@ _REQUIRED_FIELDS = frozenset(
         "accounting.pre_posting.key_field",
         "labels.media.key_field",
         "labels.media.object_field",
+        *ORDERS_REQUIRED,
     }
 )
 _ELSEWHERE = {
@@ -411,19 +367,21 @@ def _wrong(path: str, key: str, value: Any, default: Any) -> str:
 def _wrong_list(path: str, key: str, value: Any) -> str:
     if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
         return "must be a list of texts"
-    if key in ("key", "ready_states", "cancelled_states") and not all(_NAME.fullmatch(v) for v in value):
+    if key in ("key", "ready_states", "cancelled_states", *STATE_LISTS) and not all(_NAME.fullmatch(v) for v in value):
         return "must be a list of names (letters, digits, underscore)"
     if path == "shipment.key" and len(value) != 1:
         return "must name exactly one field, the shipment's number"
-    if path == "customer_order.key" and len(value) != 1:
+    if path in ("customer_order.key", "purchase_order.key") and len(value) != 1:
         return "must name exactly one field, the order's number"
     if path == "customer_order.lines.key" and len(value) != 4:
         return "must name four fields: order, line, release and item"
+    if path == "purchase_order.lines.key" and len(value) != 3:
+        return "must name three fields: order, line and release"
     return "must not be empty" if key in ("key", "ready_states") and not value else ""
 
 
 def _in_field_map(path: str) -> bool:
-    return path.startswith(("shipment.receiver.", "shipment.sender.", "customer_address.fields."))
+    return path.startswith(("shipment.receiver.", "shipment.sender.", "customer_address.fields.", *FIELD_MAPS))
 
 
 def _check_package(value: Any) -> Iterator[SettingError]:
@@ -463,35 +421,6 @@ def _positive(value: Any) -> bool:
 
 
 # -- the profile as the code uses it -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One entity set: where it lives, and `path`, the profile block that names it ("shipment.lines")."""
-
-    service: str
-    set: str
-    path: str
-    entity: bool = False
-
-    @property
-    def namespace(self) -> str:
-        """Schema namespace of the projection's types (sheet 2: `IfsApp.{Projection}`)."""
-        return f"IfsApp.{self.service}"
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """How changes are found. `stamp_field` wins over `date_field` where it is set (sheet 8, S2 and S1).
-
-    `history`: the history log is asked which shipments changed (sheet 8, S3); None where it is not.
-    """
-
-    stamp_field: str | None
-    date_field: str
-    date_type: str
-    history: Target | None = None
-    history_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,6 +535,7 @@ class Profile:
     site_field: str
     charge: ChargeProfile
     files: FileProfile
+    documents: Mapping[str, OrderProfile]
 
 
 def merged(over: Mapping[str, Any], under: Mapping[str, Any] = DEFAULTS) -> dict[str, Any]:
@@ -631,7 +561,7 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
         )
     shipment, units, addresses, sites = whole["shipment"], whole["handling_unit"], whole["customer_address"], whole["site"]
     orders = whole["customer_order"]
-    header = _target(shipment, "shipment")
+    header = target_of(shipment, "shipment")
     lines = shipment["lines"]
     if lines["service"] is None:  # the lines live in the shipment's own projection, as in the standard one
         lines = lines | {"service": shipment["service"], "root": shipment.get("root", "projection")}
@@ -641,43 +571,44 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
         **{key: whole[key] for key in _TOP},
         shipment=ShipmentProfile(
             header=header,
-            lines=_target(lines, "shipment.lines"),
+            lines=target_of(lines, "shipment.lines"),
             key=shipment["key"][0],
             ready_states=tuple(shipment["ready_states"]),
             cancelled_states=tuple(shipment["cancelled_states"]),
             ready_filter=(shipment["ready_filter"] or "").strip(),
-            poll=_poll(poll),
+            poll=poll_of(poll, "shipment"),
             receiver=shipment["receiver"],
             sender=shipment["sender"],
             line={key: name for key, name in shipment["lines"].items() if key.endswith("_field")},
             **names,
         ),
-        orders=_target(orders, "customer_order"),
+        orders=target_of(orders, "customer_order"),
         order_key=orders["key"][0],
         order_currency_field=orders["currency_field"],
         order_state_field=orders["state_field"],
-        order_lines=_target(
+        order_lines=target_of(
             {"service": orders["service"], "root": orders.get("root", "projection")} | orders["lines"], "customer_order.lines"
         ),
         order_line_key=tuple(orders["lines"]["key"]),
         order_line={key: name for key, name in orders["lines"].items() if key.endswith("_field")},
-        units=_target(units, "handling_unit"),
+        units=target_of(units, "handling_unit"),
         unit={key: name for key, name in units.items() if key.endswith("_field")},
-        customer_addresses=_target(addresses, "customer_address"),
+        customer_addresses=target_of(addresses, "customer_address"),
         customer_address=addresses["fields"],
         customer_field=addresses["customer_field"],
         address_field=addresses["address_field"],
-        sites=_target(sites, "site"),
+        sites=target_of(sites, "site"),
         site_company_field=sites["company_field"],
         site_field=sites["site_field"],
         charge=_charge(whole),
         files=_files(whole["labels"]),
+        documents=order_profiles(whole),
     )
 
 
 def _files(labels: Mapping[str, Any]) -> FileProfile:
     def act(block: Mapping[str, Any], action: str, path: str) -> Target:
-        return _target({**block, "set": block[action]}, path)
+        return target_of({**block, "set": block[action]}, path)
 
     media = labels["media"]
     return FileProfile(
@@ -687,11 +618,11 @@ def _files(labels: Mapping[str, Any]) -> FileProfile:
         create=act(labels, "create_action", "labels"),
         url=act(labels, "url_action", "labels"),
         connect=act(labels, "connect_action", "labels"),
-        documents=_target(labels["search"], "labels.search"),
+        documents=target_of(labels["search"], "labels.search"),
         title_field=labels["search"]["title_field"],
-        connected=_target(labels["connected"], "labels.connected"),
+        connected=target_of(labels["connected"], "labels.connected"),
         create_media=act(media, "create_action", "labels.media"),
-        media=_target(media, "labels.media"),
+        media=target_of(media, "labels.media"),
         media_key=media["key_field"],
         media_title=media["title_field"],
         media_object=media["object_field"],
@@ -707,7 +638,7 @@ def _charge(whole: Mapping[str, Any]) -> ChargeProfile:
         site_field=orders["site_field"],
         address_field=orders["address_id_field"],
         pre_posting_field=orders["pre_posting_field"],
-        pre_posting=_target(before, "accounting.pre_posting") if before["service"] else None,
+        pre_posting=target_of(before, "accounting.pre_posting") if before["service"] else None,
         pre_posting_key=before["key_field"],
         account_field=before["account_field"],
         cost_center_field=f"{before['part_prefix']}{accounting['cost_center_code_part'].removeprefix('Code')}",
@@ -753,27 +684,3 @@ _SHIPMENT_FIELDS = (
     "receiver_id_field",
     "receiver_address_id_field",
 )
-
-
-def _poll(poll: Mapping[str, Any]) -> Poll:
-    if poll["strategy"] != "history_log":
-        return Poll(poll["stamp_field"], poll["date_field"], poll["date_type"])
-    history = poll["history"]
-    names = {key: str(name) for key, name in history.items() if key.endswith("_field") or key == "unit"}
-    return Poll(None, poll["date_field"], poll["date_type"], _target(history, "shipment.poll.history"), names)
-
-
-def _target(block: Mapping[str, Any], path: str) -> Target:
-    service = str(block["service"])
-    entity = service.startswith("entity:") or block.get("root") == "entity"
-    return Target(service.removeprefix("entity:"), str(block["set"]), path, entity)
-
-
-def date_literal_value(poll: Poll, since: dt.date) -> dt.date | dt.datetime:
-    """`since` as the kind of value that the date column compares with; a datetime is midnight UTC.
-
-    A wrong kind is a 400 about incompatible types (sheet 4.3). A stamp is always a datetime.
-    """
-    if poll.stamp_field is None and poll.date_type == "date":
-        return since
-    return dt.datetime(since.year, since.month, since.day, tzinfo=dt.UTC)

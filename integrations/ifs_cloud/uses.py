@@ -66,6 +66,36 @@ def uses(profile: Profile) -> list[tuple[Target, list[Use]]]:
     ]
 
 
+def uses_of(profile: Profile, kind: str) -> list[tuple[Target, list[Use]]]:
+    """The sets of one document kind, with the fields that are read or written there."""
+    if kind not in profile.documents:
+        return uses(profile)
+    order = profile.documents[kind]
+    lines = order.lines
+    written = ("tracking_field", "carrier_field", "ship_date_field", *STATUS_TARGETS.values())
+    written += ("quote_field", "quote_currency_field")
+    header = [
+        Use(f"{kind}.key", order.key, True),
+        Use(f"{kind}.poll.date_field", order.poll.date_field, True),
+        *_named(kind, order.names, {"state_field", "site_field", order.party_setting, *written}),
+    ]
+    line = [Use(f"{kind}.lines.key", name, True) for name in lines.key]
+    party = "supplier" if order.inbound else "customer"
+    place = order.places.path
+    return [
+        (order.header, header),
+        (lines.target, line + _named(f"{kind}.lines", lines.names, {"state_field", "tracking_field"})),
+        (
+            order.places,
+            [
+                Use(f"{place}.{party}_field", order.place_party_field, True),
+                Use(f"{place}.address_field", order.place_id_field, True),
+                *_named(f"{place}.fields", order.place_fields, set()),
+            ],
+        ),
+    ]
+
+
 def uses_abroad(profile: Profile) -> list[tuple[Target, list[Use]]]:
     """The sets that are read only for parcels that cross a border, with their fields."""
     key = [Use("customer_order.lines.key", name, True) for name in profile.order_line_key]

@@ -19,7 +19,9 @@ What an IFS administrator prepares, once per tenant:
    HandlingUnitsHandling, SitesHandling and CustomerHandling. A read-only role is enough for reading; writing the tracking
    number needs a permission set that may update shipments. Freight cost on orders needs CustomerOrderHandling with the
    right to add and update customer order charges. Labels in IFS need CreateAndImportDocument and
-   DocReferenceObjectAttachmentHandling (documents) or MediaLibraryAttachmentHandling (media library).
+   DocReferenceObjectAttachmentHandling (documents) or MediaLibraryAttachmentHandling (media library). Where customer or
+   purchase orders ship themselves: CustomerOrdersHandling and CustomerOrderHandling, or PurchaseOrderHandling,
+   SupplierHandling and the entity service PurchaseOrderLineEntity.
 4. Allowed Companies. Add every company code entered here to the service user's Allowed Companies.
 5. Sites. Allow every site entered here for the service user. IFS hides what is not allowed instead of refusing it:
    a missing company or site looks like an empty list.

@@ -18,6 +18,8 @@ from integrations.base.records import (
 )
 from integrations.ifs_cloud.mapping import Row, moment, number, same_state, shipment_of, text
 from integrations.ifs_cloud.odata import instant, key_predicate
+from integrations.ifs_cloud.order_profile import ORDER_KINDS, OrderProfile
+from integrations.ifs_cloud.orders import kind_of
 from integrations.ifs_cloud.profile import Profile, ShipmentProfile, Target
 
 # -- the write-back ----------------------------------------------------------------------------------------
@@ -31,17 +33,35 @@ class Decision(Protocol):
     def __call__(self, row: Row) -> dict[str, Any]: ...
 
 
+class TrackingTargets(Protocol):
+    """Where the number goes, with carrier and ship date: a shipment, an order, a line. None: the tenant has no field."""
+
+    @property
+    def tracking_field(self) -> str | None: ...
+    @property
+    def forwarder_field(self) -> str | None: ...
+    @property
+    def ship_date_field(self) -> str | None: ...
+    @property
+    def quote_field(self) -> str | None: ...
+    @property
+    def quote_currency_field(self) -> str | None: ...
+
+
 class TrackingWrite:
-    """Decides, on every fresh read, which fields of a shipment have to be sent for a `WriteBack`.
+    """Decides, on every fresh read, which fields of a record have to be sent for a `WriteBack`.
+
+    `shared`: the record's field also shows the numbers of other deliveries of the same order; the latest one stands there.
 
     One object serves one write: it remembers which foreign number stood there when a person's "write ours"
     was carried out, so that a number that somebody enters in the meantime is not overwritten too. After a
     call `skipped` names the targets that the profile does not have and the fields that were left alone.
     """
 
-    def __init__(self, write: WriteBack, shipment: ShipmentProfile) -> None:
+    def __init__(self, write: WriteBack, shipment: TrackingTargets, *, shared: bool = False) -> None:
         self._write = write
         self._shipment = shipment
+        self._ours = write.ours | write.shared if shared else write.ours
         self._overruled: str | None = None
         self.skipped: tuple[str, ...] = ()
 
@@ -96,7 +116,7 @@ class TrackingWrite:
     def _must_write(self, theirs: str, ours: str) -> bool:
         if theirs == ours:
             return False
-        if not theirs or theirs == self._write.base or theirs in self._write.ours:
+        if not theirs or theirs == self._write.base or theirs in self._ours:
             return True
         if self._write.overwrite and self._overruled in (None, theirs):
             self._overruled = theirs
@@ -125,7 +145,7 @@ STATUS_TARGETS = {
 class StatusDecision:
     """Decides which fields tell something else than the carrier's news; `skipped` names parts without a field."""
 
-    def __init__(self, write: StatusWrite, shipment: ShipmentProfile) -> None:
+    def __init__(self, write: StatusWrite, shipment: ShipmentProfile | OrderProfile) -> None:
         self._write = write
         self._shipment = shipment
         self.skipped: tuple[str, ...] = ()
@@ -161,7 +181,7 @@ class StatusDecision:
 class TrackingClear:
     """Decides whether the tracking field holds one of our numbers and must be emptied; `skipped` says when not."""
 
-    def __init__(self, ours: frozenset[str], shipment: ShipmentProfile) -> None:
+    def __init__(self, ours: frozenset[str], shipment: TrackingTargets) -> None:
         self._ours = ours
         self._field = shipment.tracking_field
         self.skipped: tuple[str, ...] = ()
@@ -254,13 +274,19 @@ def charge_body(part: FreightPart, reference: str, profile: Profile) -> dict[str
         **dict.fromkeys(("CollectDb", "MultipleTaxLines", "PrintChargeTypeDb", "PrintCollectChargeDb"), False),
         "IntrastatExempt": False,
         "UnitCharge": False,
-        "ShipmentId": shipment_of(part.document_key),
     }
+    if shipment := _shipment_mark(part.document_key):
+        body["ShipmentId"] = int(shipment)
     if part.address_id:
         body["DeliveryAddress"] = part.address_id
     if names.marker_field:
         body[names.marker_field] = reference
     return body
+
+
+def _shipment_mark(key: str) -> str:
+    """The shipment that a charge is tied to; "" for a delivery of an order, which has none. Raises Rejected."""
+    return "" if kind_of(key) in ORDER_KINDS else str(shipment_of(key))
 
 
 def is_charge(row: Row, part: FreightPart, references: Sequence[str], profile: Profile) -> bool:
@@ -269,7 +295,7 @@ def is_charge(row: Row, part: FreightPart, references: Sequence[str], profile: P
     if names.marker_field:
         return text(row, names.marker_field) in references
     return (
-        text(row, "ShipmentId") == str(shipment_of(part.document_key))
+        text(row, "ShipmentId") == _shipment_mark(part.document_key)
         and text(row, "ChargeType") == (part.charge_type or names.charge_type)
         and number(row, names.cost_field) == part.cost.amount
     )

@@ -119,6 +119,15 @@ def words(name: str) -> str:
     return spaced[:1].upper() + spaced[1:]
 
 
+def document(key: str) -> str:
+    """A document in words: “Shipment 19”, “Customer order S10023, delivery 2”; what is no key of ours stays as it is."""
+    kind, colon, number = key.partition(":")
+    order, slash, delivery = number.rpartition("/")
+    if not colon:
+        return key
+    return f"{words(kind)} {order}, delivery {delivery}" if slash else f"{words(kind)} {number}"
+
+
 def said(act: str) -> str:
     """An act or a status in the console's words."""
     return ACTS.get(act) or words(act)

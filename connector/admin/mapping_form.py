@@ -55,7 +55,7 @@ class MappingForm(forms.Form):
         required=False,
         max_length=120,
         label="Document",
-        help_text="Such as shipment:19 or 19. Empty: one that the change concerns, else the newest.",
+        help_text="Such as shipment:19, 19 or customer_order:S10023/2. Empty: one that the change concerns, else the newest.",
     )
 
     def __init__(

@@ -38,6 +38,7 @@ from connector.models import Export, Integration, Label, Proof, Reference, Saved
 from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
+from connector.words import document
 from integrations.base.tracking import FINAL
 
 SENTENCES = {
@@ -72,6 +73,8 @@ def shown(name: str) -> Any:
                 return obj.get_cost_kind_display()
             case "written_at":
                 return "written" if obj.written_at else "not yet"
+            case "document_number":
+                return document(obj.source_key)
         value = getattr(obj, name)
         return moment(value) if isinstance(value, dt.datetime) else value
 

@@ -77,6 +77,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
 
     list_display = (
         "display_document",
+        "display_kind",
         "display_state",
         "display_message",
         "display_handling",
@@ -125,6 +126,10 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
     def display_document(self, obj: Transfer) -> str:
         void = " (void)" if obj.flow == "void" else ""
         return f"{obj.source_key}{void}"
+
+    @display(description="Kind")
+    def display_kind(self, obj: Transfer) -> str:
+        return words(obj.source_key.partition(":")[0])
 
     @display(description="State")
     def display_state(self, obj: Transfer) -> SafeString:

@@ -252,7 +252,9 @@ def batches(
 
 def with_columns(rows: QuerySet[Shipment], columns: Iterable[str], order: Order) -> QuerySet[Shipment]:
     """The rows with what these columns need and no more: of a carrier its name, never its secrets."""
-    wanted = {name for name in columns if name in COLUMNS} | {"id", FIXED} | ({order.column} if order.column else set())
+    # A document is named by its key, which tells its kind, too.
+    wanted = {name for name in columns if name in COLUMNS} | {"id", FIXED, "source_key"}
+    wanted |= {order.column} if order.column else set()
     named = [name for name in _NAMED if name in wanted]
     extra = {"currency"} if "cost" in wanted else set()
     only = (wanted - set(named)) | extra | {f"{name}__name" for name in named}

@@ -134,7 +134,9 @@ def document(integration: Integration, state: State, name: str, recent: Sequence
     name = name.strip()
     if name and name != SAMPLE:
         flow = flow_of(KINDS[integration.kind])
-        names = [name] if ":" in name else [f"{kind}:{name}" for kind in integration.options.get("documents") or ["shipment"]]
+        kinds = integration.options.get("documents") or ["shipment"]
+        # An order's number alone means its first delivery.
+        names = [name] if ":" in name else [f"{kind}:{name}{more}" for kind in kinds for more in ("", "/1")]
         record = SourceRecord.objects.filter(integration=integration, flow=flow, source_key__in=names).first()
         if record is None:
             raise NotPossible(f"This integration knows no document {name}.")

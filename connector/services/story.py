@@ -13,9 +13,9 @@ from typing import Any
 from django.db.models import QuerySet
 
 from connector.models import AuditEntry, Connection, EffectSend, Exchange, Reference, SourceRecord, Step, TrackingEvent, Transfer
-from connector.services import stages
+from connector.services import stages, written
 from connector.services.shipments import normalise
-from integrations.flows.table import Stage, stages_of
+from integrations.flows.table import DOCUMENT_KINDS, Stage, stages_of
 
 SHOWN = 300
 HITS = 50
@@ -83,10 +83,12 @@ def _evidence(step: Step, send: EffectSend | None) -> str:
     if asked:
         return asked
     result = step.result or {}
-    written = ", ".join(result.get("written", ()))
+    wrote = ", ".join(result.get("written", ()))
+    left = written.not_written(result.get("skipped") or ())
     version = f"version {result['version']}" if result.get("version") else ""
     verdict = str(result.get("verdict", "")).replace("_", " ")
-    found = ", ".join(text for text in (f"wrote {written}" if written else "", version, verdict) if text)
+    parts = (f"wrote {wrote}" if wrote else "", f"not written: {left}" if left else "", version, verdict)
+    found = ", ".join(text for text in parts if text)
     return found or step.note
 
 
@@ -121,9 +123,11 @@ def _said(entry: AuditEntry) -> str:
     if facts.get("tracking_numbers"):
         told.append(", ".join(map(str, facts["tracking_numbers"])))
     told += [str(facts[name]) for name in ("cost", "reason", "message", "reference", "assignee") if facts.get(name)]
-    written = (facts.get("result") or {}).get("written") if isinstance(facts.get("result"), dict) else None
-    if written:
-        told.append(", ".join(map(str, written)))
+    result = facts["result"] if isinstance(facts.get("result"), dict) else {}
+    if result.get("written"):
+        told.append(", ".join(map(str, result["written"])))
+    if skipped := result.get("skipped"):
+        told.append(f"not written: {written.not_written(skipped)}")
     return "; ".join(told)
 
 
@@ -168,7 +172,8 @@ def records_with(tenants: Sequence[int], term: str) -> set[int]:
     """
     mine = Transfer.objects.filter(tenant__in=tenants)
     ways: list[QuerySet[Any, Any]] = [
-        mine.filter(source_key__startswith=text).values_list("record") for text in (term, f"shipment:{term}")
+        mine.filter(source_key__startswith=text).values_list("record")
+        for text in (term, *(f"{kind}:{term}" for kind in DOCUMENT_KINDS))
     ]
     number = normalise(term)
     if len(number) >= 3:

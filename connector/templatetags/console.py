@@ -90,6 +90,12 @@ def in_words(name: Any) -> str:
 
 
 @register.filter
+def document(key: Any) -> str:
+    """A document's key in words, such as `Customer order S10023, delivery 2`."""
+    return words.document(str(key))
+
+
+@register.filter
 def counted(result: Any) -> str:
     """What a look found, such as `3 new, 1 changed`."""
     found = result or {}

@@ -1,0 +1,25 @@
+"""What a write-back left out, in words for the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NOT_WRITTEN = {
+    "tracking_field": "tracking number (the profile names no field)",
+    "lines.tracking_field": "tracking number on the lines (the profile names no field)",
+    "forwarder_field": "carrier (the profile names no field)",
+    "carrier_field": "carrier (the profile names no field)",
+    "ship_date_field": "ship date (the profile names no field)",
+    "status_field": "status (the profile names no field)",
+    "status_time_field": "time of the status (the profile names no field)",
+    "estimated_delivery_field": "estimated arrival (the profile names no field)",
+    "delivered_field": "time of delivery (the profile names no field)",
+    "quote_field": "quoted price (the profile names no field)",
+    "quote_currency_field": "currency of the quoted price (the profile names no field)",
+    "signed_by_field": "who signed (the profile names no field)",
+}
+
+
+def not_written(skipped: Sequence[str]) -> str:
+    """What a write-back left out, and why; a name that is none of ours is a field that IFS lacks or somebody else filled."""
+    return "; ".join(NOT_WRITTEN.get(name, f"{name} (left as it is)") for name in skipped)

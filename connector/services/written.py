@@ -14,6 +14,7 @@ NOT_WRITTEN = {
     "status_time_field": "time of the status (the profile names no field)",
     "estimated_delivery_field": "estimated arrival (the profile names no field)",
     "delivered_field": "time of delivery (the profile names no field)",
+    "mail": "the link by mail (the entry before says why)",
     "quote_field": "quoted price (the profile names no field)",
     "quote_currency_field": "currency of the quoted price (the profile names no field)",
     "signed_by_field": "who signed (the profile names no field)",

@@ -280,6 +280,18 @@ def test_the_profiles_pass_the_ping(orders: World) -> None:
     assert "shipments: read" not in {layer.layer for layer in layers}, "no shipment ships here"
 
 
+def test_its_own_freight_cost_is_charged_to_it_once(world: World) -> None:
+    as_orders(world, "standard")
+    options(world, documents=["customer_order"], freight_charge=True)
+    [number] = world.ifs.make_orders(releases=2)
+    world.sync()
+    charges = world.ifs.charges()
+    assert [c["OrderNo"] for c in charges] == [number, number] and world.states() == {"done": 2}
+    assert not any(c.get("ShipmentId") for c in charges)
+    told = sum(s.cost for s in Shipment.objects.all() if s.cost)
+    assert abs(float(told) - sum(c["ChargeCost"] for c in charges)) < 0.001
+
+
 # -- lost answers --------------------------------------------------------------------------------------
 
 

@@ -483,7 +483,9 @@ SHIP_OPTIONS = (
 )
 
 OPTION_TOPICS = {
-    "What ships": ("documents", "default_service", "ship_date", "recipient_phone", "on_change", "adopted_label"),
+    "What ships": (
+        *("documents", "default_service", "ship_date", "recipient_phone", "supplier_phone", "on_change", "adopted_label"),
+    ),
     "Label": (
         "label_format",
         "label_stock_type",
@@ -495,7 +497,7 @@ OPTION_TOPICS = {
     ),
     "Addresses": ("address_check", "address_correction", "residential_from_check"),
     "Rates": ("rates", "rate_rule", "rate_services", "cost_ceiling"),
-    "Who pays": ("rate_type", "payment_type", "payment_account"),
+    "Who pays": ("rate_type", "payment_type", "payment_account", "inbound_payment_type", "inbound_payment_account"),
     "Across borders": (
         *("terms_of_sale", "duties_payment_type", "duties_account", "shipment_purpose", "customs_currency"),
         *("country_of_manufacture", "sub_packaging_type"),

@@ -24,10 +24,11 @@ def track(run: Run, erp: Erp, carrier: Carrier) -> None:
         raise Skipped("The shipment has been voided.", "shipment_voided")
     picture = tracking.picture(shipment, tracking.wanted_statuses(run.job.integration))
     run.write(WRITE, erp.write_status, run.source_key, picture)
-    told = tracking.plain(picture, erp.status_targets(run.source_record.document_kind))
+    targets = erp.status_targets(run.source_record.document_kind)
+    told = tracking.plain(picture, targets)
 
     def remember() -> None:
-        tracking.remember(shipment.pk, told, erp.status_targets)
+        tracking.remember(shipment.pk, told, targets)
 
     run.finishers.append(remember)
 

@@ -241,8 +241,15 @@ class IfsCloud(Attaching):
         return {number: found[pair] for number, pair in wanted.items() if pair in found}
 
     def read_standings(self, keys: Sequence[str]) -> dict[str, Standing | Problem]:
-        """Read headers alone, one request per 20 keys; a key that IFS does not answer for is a Problem `document_gone`."""
-        return _by_key(keys, self._standings)
+        """Read headers alone, one request per 20 keys; a key that IFS does not answer for is a Problem `document_gone`.
+
+        Of orders the lines, too: a delivery is known by them only.
+        """
+        shipments, of_orders = _by_kind(keys)
+        found = _by_key(shipments, self._standings)
+        for kind, deliveries in of_orders.items():
+            found |= self._orders[kind].standings(deliveries)
+        return found
 
     def _standings(self, numbers: Sequence[int]) -> dict[int, Standing | Problem]:
         shipment = self.profile.shipment
@@ -264,8 +271,13 @@ class IfsCloud(Attaching):
         return {number: found.get(number) or Problem(_gone(number, broken)) for number in numbers}
 
     def list_numbered(self, query: ListQuery, after: str = "") -> Iterator[list[Standing]]:
-        """Yield pages of shipments that hold a tracking number; nothing where the profile names no field for it."""
-        _only_shipments(query.kind)
+        """Yield pages of shipments that hold a tracking number; nothing where the profile names no field for it.
+
+        Nothing of orders: the field of their header is shared by deliveries, so that a number there proves little.
+        """
+        _known_kind(query.kind)
+        if query.kind in ORDER_KINDS:
+            return
         shipment = self.profile.shipment
         if len(query.sites) > GROUP:
             raise ValueError(f"at most {GROUP} sites at once")

@@ -17,6 +17,7 @@ from decimal import Decimal
 from integrations.base.context import Company
 from integrations.base.errors import Rejected
 from integrations.base.records import Address, Document, DocumentHead, DocumentLine, Goods, GoodsLine
+from integrations.base.records import Standing as HeaderStanding
 from integrations.ifs_cloud.mapping import Row, address, day, measure, moment, number, same_state, shipment_of, text, zone_of
 from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS, LineProfile, OrderProfile
@@ -179,6 +180,24 @@ def _hindrance(row: Row, order: OrderProfile, *, whole: bool) -> str:
     if is_one_of(state, names.waiting_states) or not (whole or is_one_of(state, order.ready_states)):
         return f"is {state}"
     return ""
+
+
+def header_standing(header: Row, lines: Sequence[Row], delivery: Delivery, order: OrderProfile, *, alone: bool) -> HeaderStanding:
+    """What IFS shows of a delivery's shipping; the header's number speaks for it only if it is the order's only one (`alone`)."""
+    stands, own = standing(header, lines, order), order.lines.tracking_field
+    told = next((n for row in live_lines(lines, order) if (n := text(row, own))), "") if own else None
+    if told is None and alone and order.tracking_field in header:
+        told = text(header, order.tracking_field)
+    return HeaderStanding(
+        key=delivery.key,
+        number=f"{delivery.order}/{delivery.release}",
+        state=stands.state,
+        cancelled=stands.cancelled,
+        site=text(header, order.site_field),
+        tracking_number=told,
+        forwarder=text(header, order.forwarder_field),
+        date=moment(header, order.poll.date_field),
+    )
 
 
 def live_lines(lines: Sequence[Row], order: OrderProfile) -> list[Row]:

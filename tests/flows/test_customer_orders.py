@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connector.models import Pause, Shipment, SourceRecord, Step, Transfer
-from connector.services import audit, clock, configuration, shipments, tracking, transfers
+from connector.services import audit, clock, configuration, shipments, tracking, transfers, vendors
 from connector.services.pinging import ping
 from tests.flows.support import CREATE_LINE, change, creates, later, masters, options, settle, small
 from tests.world import World
@@ -156,6 +156,21 @@ def test_shipments_and_their_orders_are_never_both_shipped(world: World) -> None
     keys = sorted(Transfer.objects.values_list("source_key", flat=True))
     assert keys == [f"customer_order:{number}/1", f"shipment:{shipment}"]
     assert creates(world) == 2 and world.states() == {"done": 2}
+
+
+def test_a_comparison_reads_the_number_of_each_delivery(world: World) -> None:
+    as_orders(world, "custom")
+    [number] = world.ifs.make_orders("custom", releases=2)
+    world.sync()
+    erp = vendors.open_adapter(world.integration.source)
+    told = erp.read_standings([f"customer_order:{number}/{n}" for n in (1, 2, 3)])
+    own = dict(Shipment.objects.values_list("source_key", "master_tracking_number"))
+    assert {key: one.tracking_number for key, one in told.items() if hasattr(one, "tracking_number")} == own
+    assert told[f"customer_order:{number}/3"].error.code == "document_gone"
+    change(world, "ifs", customer_order={"lines": {"tracking_field": None}})
+    erp = vendors.open_adapter(world.integration.source)
+    [one] = erp.read_standings([f"customer_order:{number}/1"]).values()
+    assert one.tracking_number is None, "two deliveries share the header's field: it proves nothing of one"
 
 
 def test_what_stood_ready_before_the_start_waits_for_a_person(world: World) -> None:

@@ -235,7 +235,7 @@ def compare_numbers(round_: Round, cursor: Mapping[str, Any]) -> Batch:
         return _numbers_again(round_, int(cursor.get("again", 0)))
     sites, group, after = round_.sites(), int(cursor["group"]), str(cursor.get("after", ""))
     here = sites[group * SITES : (group + 1) * SITES]
-    if not here:
+    if not here or "shipment" not in (round_.integration.options.get("documents") or ["shipment"]):
         return Batch(EXTRA)
     page: list[Standing] = next(round_.erp.list_numbered(ListQuery("shipment", tuple(here), _first_day(round_)), after), [])
     following = {"group": group, "after": page[-1].key} if page else {"group": group + 1}

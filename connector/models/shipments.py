@@ -32,6 +32,8 @@ class Shipment(TenantModel):
 
     `cost` is what counts now, `cost_kind` where it comes from. `rated_cost` is what the carrier rated at ship time, kept when
     `cost` is corrected (null before), `invoiced_cost` the sum of the carrier's invoice lines (null: none yet).
+    `accounting` is what the document's orders named when they were read, once: a list of order, company_code, pre_posting,
+    cost_center, account and code_parts. Where they agree, `cost_center` and `freight_account` are theirs.
     """
 
     class State(models.TextChoices):
@@ -73,6 +75,7 @@ class Shipment(TenantModel):
     invoiced_cost = models.DecimalField(max_digits=12, decimal_places=2, null=True)
     cost_center = models.CharField(max_length=40, blank=True, default="")
     freight_account = models.CharField(max_length=40, blank=True, default="")
+    accounting = models.JSONField(null=True)
     estimated_delivery = models.DateField(null=True)
     transaction_id = models.CharField(max_length=128, blank=True, default="")
     alerts = models.JSONField(default=list)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from connector.models import Connection, FreightCharge, Shipment, SourceRecord
 from connector.services import clock
+from integrations.base.records import ChargeOrder
 
 State = FreightCharge.State
 
@@ -13,6 +15,35 @@ State = FreightCharge.State
 def of(shipment: Shipment) -> list[FreightCharge]:
     """The shares of a shipment, in the order of its lines."""
     return list(FreightCharge.objects.filter(shipment=shipment).order_by("pk"))
+
+
+def keep_accounting(shipment: Shipment, orders: Sequence[ChargeOrder]) -> bool:
+    """Keep what the document's orders say of account and cost centre, once; whether this was the first time.
+
+    The shipment's own are replaced only where all orders that it delivers for name the same.
+    """
+    told = [
+        {
+            "order": order.order,
+            "company_code": order.company_code,
+            "pre_posting": order.pre_posting,
+            "cost_center": order.cost_center,
+            "account": order.account,
+            "code_parts": dict(order.code_parts),
+        }
+        for order in orders
+    ]
+    centers, accounts = {order.cost_center for order in orders}, {order.account for order in orders}
+    found: dict[str, Any] = {"accounting": told}
+    if len(centers) == 1 and "" not in centers:
+        found["cost_center"] = centers.pop()[:40]
+    if len(accounts) == 1 and "" not in accounts:
+        found["freight_account"] = accounts.pop()[:40]
+    hit = Shipment.objects.filter(pk=shipment.pk, accounting__isnull=True).update(**found)
+    if hit:
+        for name, value in found.items():
+            setattr(shipment, name, value)
+    return bool(hit)
 
 
 def plan(rows: Sequence[FreightCharge]) -> None:

@@ -233,7 +233,7 @@ def lines_of(wanted: Wanted, rows: Sequence[Shipment]) -> list[Line]:
 _READ = (
     *("tenant", "master_tracking_number", "document_number", "state", "ship_date", "created_at", "delivered_at", "status"),
     *("company_code", "cost_center", "freight_account", "cost", "currency", "cost_kind", "quoted_cost", "quoted_currency"),
-    *("rated_cost", "invoiced_cost", "carrier__name", "integration__name"),
+    *("rated_cost", "invoiced_cost", "accounting", "carrier__name", "integration__name"),
 )
 
 
@@ -375,7 +375,7 @@ def _plus(one: Total, other: Total) -> Total:
 HEADER = (
     *("Company code", "Account", "Cost centre", "Order", "Tracking number", "Document", "Carrier", "Integration"),
     *("Label made", "Ship date", "Delivered", "Carrier's status", "Currency", "Quoted", "Rated", "Invoiced", "Charged", "Posted"),
-    *("Charged less quoted", "Invoiced less rated", "Charged less posted", "State", "Remark"),
+    *("Charged less quoted", "Invoiced less rated", "Charged less posted", "State", "Remark", "Code parts"),
 )
 
 
@@ -404,7 +404,15 @@ def _cells(line: Line, zone: dt.tzinfo) -> list[str]:
         *("" if amount is None else format(amount, "f") for amount in amounts),
         line.state_words,
         guarded(line.note),
+        guarded(_code_parts(line)),
     ]
+
+
+def _code_parts(line: Line) -> str:
+    """What the order named, such as "CodeB=CC-1 CodeC=9"; those of all orders where none bears the line alone."""
+    told = [order for order in line.shipment.accounting or () if line.order in ("", order["order"])]
+    found = dict.fromkeys(f"{name}={value}" for order in told for name, value in sorted(order["code_parts"].items()))
+    return " ".join(found)
 
 
 __all__ = [

@@ -7,6 +7,7 @@ countries are ISO 3166-1 alpha-2 and subdivisions the part after the dash of ISO
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -381,7 +382,8 @@ class ChargeOrder:
     """One order that a shipment delivers for, as far as its freight cost is concerned.
 
     `weight` and `value` are those of what ships, None where the ERP does not hold them (or nobody asked).
-    `cost_center` and `account` are the document's own, empty where it names none or they cannot be read.
+    `cost_center` and `account` are the document's own, empty where it names none or they cannot be read; `code_parts` are all
+    that it names, such as {"CodeB": "CC-1"}.
     """
 
     order: str
@@ -396,6 +398,7 @@ class ChargeOrder:
     account: str = ""
     weight: Decimal | None = None
     value: Decimal | None = None
+    code_parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from integrations.flows.table import KINDS
 
 READ = "read orders"
 LOOK = "look at orders"
+ACCOUNTING = "read accounting"
 WRITE = "write freight cost"
 CORRECT = "correct freight cost"
 TAKE_BACK = "take back freight cost"
@@ -48,6 +49,7 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None) -> None:
     if rows and not open_rows:
         return
     basis: FreightBasis = run.read(READ, erp.read_freight_basis, after=True)
+    freight.keep_accounting(shipment, basis.orders)
     if not rows:
         if not basis.orders:
             run.skip_step(WRITE, _ONCE, "it delivers for no customer order")
@@ -58,6 +60,19 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None) -> None:
     run.guard(_still_open, basis, open_rows, name=LOOK)
     for row in open_rows:
         _write(run, erp, row)
+
+
+def reads_accounting(run: Run) -> bool:
+    """Whether the integration keeps account and cost centre of the document's orders."""
+    return bool(run.options.get("document_accounting"))
+
+
+def keep_accounting(run: Run, erp: Erp, shipment: Shipment | None) -> None:
+    """Read once what the orders name, where the writing of the cost has not done so already."""
+    if shipment is None or shipment.accounting is not None:
+        return
+    basis: FreightBasis = run.read(ACCOUNTING, erp.read_freight_basis, after=True)
+    freight.keep_accounting(shipment, basis.orders)
 
 
 def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
@@ -336,4 +351,5 @@ def post_charge(run: Run, carrier: Any) -> PostCharge:
     return PostCharge(run, run.job.adapter(run.job.source))
 
 
-__all__ = ["CORRECT", "WHY", "PostCharge", "known_as_ours", "post_charge", "rates", "take_back", "wanted", "write_cost"]
+__all__ = ["CORRECT", "WHY", "PostCharge", "keep_accounting", "known_as_ours", "post_charge", "rates", "reads_accounting"]
+__all__ += ["take_back", "wanted", "write_cost"]

@@ -71,6 +71,8 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         attach.attach_labels(run, erp, _live(run).first())
     if freight.wanted(run):
         freight.write_cost(run, erp, _live(run).first())
+    if freight.reads_accounting(run):
+        freight.keep_accounting(run, erp, _live(run).first())
 
 
 def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
@@ -93,7 +95,7 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
         run.document_version = result.version
         if "quote_field" in result.skipped:
             run.note("quote_not_written", reason="The profile of the ERP connection names no field for it.")
-    if freight.wanted(run) or attach.wanted(run) or supplier.wanted(run):
+    if freight.wanted(run) or freight.reads_accounting(run) or attach.wanted(run) or supplier.wanted(run):
         # Now, and not at the end: the parcel is followed also while its label or freight cost waits for a person.
         run.commit(also=[lambda: _written(run, again=False)])
     else:

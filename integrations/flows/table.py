@@ -116,6 +116,14 @@ STAGES: dict[str, tuple[Stage, ...]] = {
             effect="charge",
             option="freight_charge",
         ),
+        Stage(
+            "read accounting",
+            "Read account and cost centre of the orders",
+            "read",
+            "source",
+            (0, 4),
+            option="document_accounting",
+        ),
     ),
     "void": (
         Stage("cancel at carrier", "Cancel at the carrier", "write", "target", (1, 1)),
@@ -405,6 +413,14 @@ SHIP_OPTIONS = (
         "For inbound documents: after the label is bought, a link to it, good for 14 days, is mailed to the supplier's address.",
     ),
     Option(
+        "document_accounting",
+        "Keep the orders' account and cost centre",
+        "boolean",
+        False,
+        "After the label, account, cost centre and code parts are read from the orders' pre-posting, where the ERP connection's "
+        "profile says where, and kept with the shipment. Writing freight cost does the same.",
+    ),
+    Option(
         "freight_charge",
         "Write freight cost to the orders",
         "boolean",
@@ -503,7 +519,9 @@ OPTION_TOPICS = {
         *("country_of_manufacture", "sub_packaging_type"),
     ),
     "What is written into the ERP": ("forwarder_to_write", "write_ship_date", "track_statuses", "proof_of_delivery"),
-    "Freight cost": ("freight_charge", "freight_charge_type", "freight_charge_split", "freight_charge_currency"),
+    "Freight cost": (
+        *("document_accounting", "freight_charge", "freight_charge_type", "freight_charge_split", "freight_charge_currency"),
+    ),
     "Deadlines and limits": ("scan_within_hours", "news_within_hours", "erp_within_hours", "max_purchases_per_hour"),
     "Reconciliation": ("reconcile_at", "reconcile_days", "reconcile_calls"),
 }

@@ -480,6 +480,7 @@ class ChargeProfile:
     pre_posting_key: str
     account_field: str | None
     cost_center_field: str
+    part_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -641,6 +642,7 @@ def _charge(whole: Mapping[str, Any]) -> ChargeProfile:
         pre_posting=target_of(before, "accounting.pre_posting") if before["service"] else None,
         pre_posting_key=before["key_field"],
         account_field=before["account_field"],
+        part_prefix=before["part_prefix"],
         cost_center_field=f"{before['part_prefix']}{accounting['cost_center_code_part'].removeprefix('Code')}",
     )
 

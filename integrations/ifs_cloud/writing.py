@@ -240,6 +240,7 @@ def charge_order(row: Row, before: Row | None, goods: Sequence[GoodsLine] | None
         account=text(before or {}, names.account_field),
         weight=sum((w for w in weights if w is not None), Decimal(0)) if weights and None not in weights else None,
         value=sum(values, Decimal(0)) if goods and len(values) == len(goods) else None,
+        code_parts={f"Code{part}": found for part in "BCDEFGHIJ" if (found := text(before or {}, f"{names.part_prefix}{part}"))},
     )
 
 

@@ -149,6 +149,11 @@ def test_the_page_asks_little_however_many_lines(house: House) -> None:
 def test_the_file_holds_every_line_and_no_formula(house: House) -> None:
     made = many(house)
     FreightCharge.objects.filter(pk=made["agrees"].pk).update(order="=HYPERLINK(1)", note="-2+3", cost_center="@x")
+    told = [
+        {"order": "=HYPERLINK(1)", "code_parts": {"CodeC": "9", "CodeB": "@x"}},
+        {"order": "C9", "code_parts": {"CodeB": "no"}},
+    ]
+    Shipment.objects.filter(pk=made["agrees"].shipment_id).update(accounting=told)
     client = client_of(house.person("viewer"))
     query = "first=2026-11-01&last=2026-11-30"
     answer = client.post(reverse("admin:connector_costs_export"), {"query": query})
@@ -156,7 +161,7 @@ def test_the_file_holds_every_line_and_no_formula(house: House) -> None:
     head, *rows = csv.reader(io.StringIO(text))
     assert len(rows) == 9 and head[8] == "Label made (America/Chicago)" and all(len(row) == len(head) for row in rows)
     [row] = [row for row in rows if "HYPERLINK" in row[3]]
-    assert row[3] == "'=HYPERLINK(1)" and row[2] == "'@x" and row[-1] == "'-2+3"
+    assert row[3] == "'=HYPERLINK(1)" and row[2] == "'@x" and row[-2:] == ["'-2+3", "CodeB=@x CodeC=9"]
     charged = sum(Decimal(row[16] or 0) for row in rows if row[12] == "USD")
     assert charged == Decimal("62.11")
     begun, ended = AuditEntry.objects.filter(act__startswith="export_").order_by("pk")

@@ -13,7 +13,7 @@ from connector.models import AuditEntry, CostChange, FreightCharge, Shipment, Tr
 from connector.services import costs, transfers
 from connector.services.shipments import NotPossible
 from connector.tasks import tick
-from tests.flows.support import due_now, options, small
+from tests.flows.support import change, due_now, options, small
 from tests.flows.test_freight import costs_of, on, posts, several, void
 from tests.world import World
 
@@ -184,3 +184,46 @@ def test_what_is_refused(world: World, amount: str, reason: str, said: str) -> N
     with pytest.raises(NotPossible, match="taken back"):
         costs.correct(Shipment.objects.get(), Decimal(5), actor="ann", reason="x")
     assert not CostChange.objects.exists()
+
+
+# -- accounting ----------------------------------------------------------------------------------------
+
+
+def pre_posting(world: World, number: int, **more: str) -> None:
+    """The order's pre-posting, and where to read it."""
+    row = {"PreAccountingId": 500000 + number, "Company": "10", "CodenoB": "CC-SALES", "AccountNo": "4711", **more}
+    world.ifs.add_rows("standard", "PreAccountingSet", [row])
+    change(world, "ifs", accounting={"pre_posting": {"service": "PreAccountingHandling"}})
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_account_and_cost_centre_of_the_order_are_kept_with_the_shipment(world: World, writes: bool) -> None:
+    options(world, document_accounting=True, freight_charge=writes)
+    [number] = world.ready()
+    pre_posting(world, number, CodenoC="C-9")
+    world.sync()
+    assert world.states() == {"done": 1}, Transfer.objects.get().error
+    shipment = Shipment.objects.get()
+    assert (shipment.cost_center, shipment.freight_account) == ("CC-SALES", "4711")
+    [told] = shipment.accounting or []
+    assert told["order"] == f"C{number}" and told["code_parts"] == {"CodeB": "CC-SALES", "CodeC": "C-9"}
+    assert world.calls("CustomerOrder") == (3 if writes else 1), "read once"
+    assert shipment.written_at
+
+
+def test_orders_that_disagree_leave_the_company_codes_accounting(world: World) -> None:
+    options(world, document_accounting=True)
+    number = several(world, [1.0, 1.0])
+    world.ifs.edit("standard", "CustomerOrderSet", {"OrderNo": f"M{number}1"}, {"PreAccountingId": 500000 + number})
+    pre_posting(world, number)
+    world.sync()
+    shipment = Shipment.objects.get()
+    assert (shipment.cost_center, shipment.freight_account) == ("CC-100", "6400")
+    assert [order["cost_center"] for order in shipment.accounting or []] == ["CC-SALES", ""]
+
+
+def test_without_the_option_no_order_is_read(world: World) -> None:
+    [number] = world.ready()
+    pre_posting(world, number)
+    world.sync()
+    assert world.calls("CustomerOrder") == 0 and Shipment.objects.get().accounting is None

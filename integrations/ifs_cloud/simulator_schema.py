@@ -549,7 +549,7 @@ _CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Cf_Gross_Weight", DECIMAL),
         Column("Cf_Origin_Country", STRING, 50),
     ),
-    "SupplierInfoAddressPublic": (Column("Cf_Phone", STRING, 50),),
+    "SupplierInfoAddressPublic": (Column("Cf_Phone", STRING, 50), Column("Cf_Email", STRING, 200)),
 }
 
 

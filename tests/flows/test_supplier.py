@@ -10,7 +10,8 @@ from django.core import mail
 from connector.models import AuditEntry, LabelLink, Shipment, Step, Transfer
 from connector.services import clock
 from integrations.flows import supplier
-from tests.flows.support import options
+from tests.flows.support import change, options
+from tests.flows.test_purchase_orders import inbound as purchase_orders
 from tests.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,3 +80,20 @@ def test_a_supplier_without_an_address_is_told_of(inbound: World) -> None:
     inbound.sync()
     assert Step.objects.get(name="mail link").note == "the document names no e-mail address of the supplier"
     assert Shipment.objects.count() == 1 and mail.outbox == []
+
+
+def test_a_purchase_orders_supplier_is_mailed_and_its_label_hangs_on_the_order(world: World, settings: Any) -> None:
+    """The customised tenant (sheet 13) keeps its suppliers' e-mail addresses in a field of its own."""
+    settings.PUBLIC_URL = "https://console.example.com"
+    purchase_orders(world, "custom", supplier_mail=True, attach_label="document")
+    change(world, "ifs", supplier_address={"fields": {"phone": "Cf_Phone", "email": "Cf_Email"}})
+    [number] = world.ifs.make_orders("custom", 1, kind="purchase_order")
+    for supplier_id in ("V2001", "V2002", "V2003"):
+        key = {"SupplierId": supplier_id, "AddressId": "01"}
+        world.ifs.edit("custom", "SupplierInfoAddressPublic", key, {"Cf_Email": "dock@supplier.example"})
+    world.sync()
+    assert world.states() == {"done": 1}, Transfer.objects.get().message
+    [message] = mail.outbox
+    assert message.to == ["dock@supplier.example"] and number in message.body
+    [document] = world.ifs.documents("custom")
+    assert document["on"] == [f"ORDER_NO={number}^"] and len(world.ifs.files("custom")) == 1

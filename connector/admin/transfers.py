@@ -71,6 +71,10 @@ class IntegrationFilter(SimpleListFilter):
         return queryset.filter(integration_id=int(value)) if value and value.isdigit() else queryset
 
 
+BESIDE = {"void": " (void)", "cost": " (cost)"}
+"""Work on a document beside shipping it -> how its key is marked in lists."""
+
+
 @admin.register(Transfer)
 class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
     """Needs attention first."""
@@ -124,8 +128,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
 
     @display(description="Document")
     def display_document(self, obj: Transfer) -> str:
-        void = " (void)" if obj.flow == "void" else ""
-        return f"{obj.source_key}{void}"
+        return f"{obj.source_key}{BESIDE.get(obj.flow, '')}"
 
     @display(description="Kind")
     def display_kind(self, obj: Transfer) -> str:

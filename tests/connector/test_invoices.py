@@ -120,8 +120,8 @@ def test_a_number_that_a_spreadsheet_has_rounded_is_said(house: House) -> None:
 
 
 def test_charges_of_a_shipment_are_summed_and_credits_taken_off(house: House) -> None:
-    made = parcels(house, "20.00", "794600000011", "794600000012")
-    data = csv_of(row("7946 0000 0011", "15.10"), row("794600000012", "9.95"), row("794600000012", "(1.05)", invoice="I-2"))
+    made = parcels(house, "20.00", "795500000011", "795500000012")
+    data = csv_of(row("7955 0000 0011", "15.10"), row("795500000012", "9.95"), row("795500000012", "(1.05)", invoice="I-2"))
     file = take(house, data)
     assert file.state == "ready" and Shipment.objects.get(pk=made.pk).cost == 20, "read, not applied"
     [difference] = invoices.differences(file, "ready")
@@ -131,7 +131,7 @@ def test_charges_of_a_shipment_are_summed_and_credits_taken_off(house: House) ->
     assert (made.cost, made.cost_kind, made.rated_cost, made.invoiced_cost) == (24, "invoiced", 20, 24)
     assert CostChange.objects.get().reason == f"November (invoice file {file.pk})"
     assert set(file.lines.values_list("cells", flat=True)) == {None}, "what else the rows told is gone"
-    later = apply(take(house, csv_of(row("794600000011", "-2.00", invoice="CR-9"))))
+    later = apply(take(house, csv_of(row("795500000011", "-2.00", invoice="CR-9"))))
     made.refresh_from_db()
     assert later.state == "done" and made.invoiced_cost == 22 and made.rated_cost == 20
     acts = list(AuditEntry.objects.filter(act__startswith="invoice_", object_id=file.pk).values_list("act", flat=True))
@@ -139,8 +139,8 @@ def test_charges_of_a_shipment_are_summed_and_credits_taken_off(house: House) ->
 
 
 def test_the_same_file_twice_is_applied_once(house: House) -> None:
-    made = parcels(house, "20.00", "794600000011")
-    data = csv_of(row("794600000011", "15.10"), row("794600000011", "15.10"))
+    made = parcels(house, "20.00", "795500000011")
+    data = csv_of(row("795500000011", "15.10"), row("795500000011", "15.10"))
     early, late = take(house, data), take(house, data)
     assert sorted(line.state for line in early.lines.all()) == ["duplicate", "ready"]
     apply(early)
@@ -155,28 +155,28 @@ def test_the_same_file_twice_is_applied_once(house: House) -> None:
 
 
 def test_one_charge_with_two_amounts_is_for_a_person(house: House) -> None:
-    parcels(house, "20.00", "794600000011")
-    file = take(house, csv_of(row("794600000011", "15.10"), row("794600000011", "16.10")))
+    parcels(house, "20.00", "795500000011")
+    file = take(house, csv_of(row("795500000011", "15.10"), row("795500000011", "16.10")))
     assert [line.state for line in file.lines.all()] == ["ready", "wrong"]
 
 
 def test_what_a_person_looks_at_first(house: House) -> None:
-    one, void = parcels(house, "20.00", "794600000011"), parcels(house, "9.00", "794600000012", state="voided")
-    part = parcels(house, "30.00", "794600000013", "794600000014")
+    one, void = parcels(house, "20.00", "795500000011"), parcels(house, "9.00", "795500000012", state="voided")
+    part = parcels(house, "30.00", "795500000013", "795500000014")
     data = csv_of(
-        row("794600000011", "15.10", currency="EUR"),
-        row("794600000012", "9.00"),
-        row("794600000013", "14.00"),
+        row("795500000011", "15.10", currency="EUR"),
+        row("795500000012", "9.00"),
+        row("795500000013", "14.00"),
         row("999900000000", "1.00"),
-        row("794600000014", "1.00", account="987654321"),
+        row("795500000014", "1.00", account="987654321"),
     )
     file = take(house, data)
     assert states(file) == {
-        "794600000011": "held",
-        "794600000012": "held",
-        "794600000013": "held",
+        "795500000011": "held",
+        "795500000012": "held",
+        "795500000013": "held",
         "999900000000": "unknown",
-        "794600000014": "wrong",
+        "795500000014": "wrong",
     }
     with pytest.raises(NotPossible, match="EUR"):
         invoices.accept(file, one.pk, actor="ann", reason="x")
@@ -189,11 +189,11 @@ def test_what_a_person_looks_at_first(house: House) -> None:
 
 
 def test_differences_up_to_an_amount_are_applied_the_others_listed(house: House) -> None:
-    near, far = parcels(house, "10.00", "794600000011"), parcels(house, "10.00", "794600000012")
-    unknown = parcels(house, None, "794600000013", currency="")
-    file = take(house, csv_of(row("794600000011", "10.50"), row("794600000012", "10.51"), row("794600000013", "3.00")))
+    near, far = parcels(house, "10.00", "795500000011"), parcels(house, "10.00", "795500000012")
+    unknown = parcels(house, None, "795500000013", currency="")
+    file = take(house, csv_of(row("795500000011", "10.50"), row("795500000012", "10.51"), row("795500000013", "3.00")))
     invoices.set_rule(file, "tolerance", Decimal("0.50"), actor="user:ann")
-    assert states(file) == {"794600000011": "ready", "794600000012": "held", "794600000013": "held"}
+    assert states(file) == {"795500000011": "ready", "795500000012": "held", "795500000013": "held"}
     apply(file)
     invoices.accept(file, unknown.pk, actor="ann", reason="ok")
     for made in (near, far, unknown):
@@ -206,16 +206,16 @@ def test_differences_up_to_an_amount_are_applied_the_others_listed(house: House)
 
 def test_numbers_of_other_tenants_are_nobodys(house: House) -> None:
     other = build("omega")
-    theirs = parcels(other, "20.00", "794600000099")
-    file = take(house, csv_of(row("794600000099", "1.00")))
-    assert states(file) == {"794600000099": "unknown"}
+    theirs = parcels(other, "20.00", "795500000099")
+    file = take(house, csv_of(row("795500000099", "1.00")))
+    assert states(file) == {"795500000099": "unknown"}
     theirs.refresh_from_db()
     assert theirs.cost == 20
 
 
 def test_columns_are_chosen_by_hand_and_proposed_next_time(house: House) -> None:
-    made = parcels(house, "20.00", "794600000011")
-    head, line = "Paket;Betrag;Rechnung", "794600000011;1.015,50;R1"
+    made = parcels(house, "20.00", "795500000011")
+    head, line = "Paket;Betrag;Rechnung", "795500000011;1.015,50;R1"
     file = take(house, csv_of(line, head=head))
     assert file.state == "columns"
     chosen = {"tracking_number": "Paket", "amount": "Betrag", "invoice_number": "Rechnung", "point": ","}
@@ -227,17 +227,17 @@ def test_columns_are_chosen_by_hand_and_proposed_next_time(house: House) -> None
     apply(file)
     made.refresh_from_db()
     assert made.cost == Decimal("1015.50")
-    assert take(house, csv_of("794600000011;5,00;R2", head=head)).state == "ready", "as the time before"
+    assert take(house, csv_of("795500000011;5,00;R2", head=head)).state == "ready", "as the time before"
 
 
 # -- pages -------------------------------------------------------------------------------------------------
 
 
 def test_from_the_file_to_the_cost_in_the_console(house: House) -> None:
-    made = parcels(house, "20.00", "794600000011")
+    made = parcels(house, "20.00", "795500000011")
     client = client_of(house.person("operator"))
     new = reverse("admin:connector_invoicefile_new", args=[house.target.pk])
-    given = SimpleUploadedFile("../../<b>x.csv", csv_of(row("794600000011", "25.00"), row("123", "=cmd()")))
+    given = SimpleUploadedFile("../../<b>x.csv", csv_of(row("795500000011", "25.00"), row("123", "=cmd()")))
     text = client.post(new, {"file": given}, follow=True).content.decode()
     file = InvoiceFile.objects.get()
     assert "5.00 USD" in text and "<b>x" not in text and "/" not in file.name
@@ -269,8 +269,8 @@ def test_only_who_may_operate_reads_files(house: House) -> None:
     assert client_of(house.person("operator")).post(erp, given()).status_code == 404
     assert not InvoiceFile.objects.exists()
     # Another tenant's shipment cannot be named into a file of ours.
-    theirs = parcels(other, "20.00", "794600000099")
-    file = take(house, csv_of(row("794600000011", "1.00")))
+    theirs = parcels(other, "20.00", "795500000099")
+    file = take(house, csv_of(row("795500000011", "1.00")))
     client = client_of(house.person("operator"))
     client.post(reverse("admin:connector_invoicefile_do", args=[file.pk, "accept"]), {"shipment": theirs.pk, "reason": "x"})
     assert not CostChange.objects.exists()

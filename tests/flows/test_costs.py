@@ -10,8 +10,9 @@ from decimal import Decimal
 import pytest
 
 from connector.models import AuditEntry, CostChange, FreightCharge, Shipment, Transfer
-from connector.services import costs, transfers
+from connector.services import costs, invoices, transfers
 from connector.services.shipments import NotPossible
+from connector.tasks import invoices as invoices_task
 from connector.tasks import tick
 from tests.flows.support import change, due_now, options, small
 from tests.flows.test_freight import costs_of, on, posts, several, void
@@ -184,6 +185,28 @@ def test_what_is_refused(world: World, amount: str, reason: str, said: str) -> N
     with pytest.raises(NotPossible, match="taken back"):
         costs.correct(Shipment.objects.get(), Decimal(5), actor="ann", reason="x")
     assert not CostChange.objects.exists()
+
+
+def test_an_invoice_file_reaches_the_charges_once(world: World) -> None:
+    on(world)
+    several(world, [1.0, 3.0])
+    world.sync()
+    shipment = Shipment.objects.get()
+    head = "Invoice Number,Tracking Number,Net Charge Amount,Currency,Charge Description"
+    rows = [
+        f"I-1,{shipment.master_tracking_number},{amount},USD,{kind}" for kind, amount in (("Freight", "30.02"), ("Fuel", "10.01"))
+    ]
+    data = "\n".join([head, *rows]).encode()
+    for _ in range(2):
+        file = invoices.take(world.integration.target, "bill.csv", data, actor="user:ann")
+        if file.lines.filter(state="ready").exists():
+            invoices.apply(file, actor="user:ann", reason="November")
+        invoices_task()
+        world.work()
+    found = sorted(part for parts in costs_of(world).values() for part in parts)
+    assert found == [Decimal("10.01"), Decimal("30.02")] and posts(world) == 2
+    assert sorted(FreightCharge.objects.values_list("invoiced", flat=True)) == found
+    assert [c.kind for c in costs.history(shipment)] == ["invoice"]
 
 
 # -- accounting ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from connector.admin.base import TenantAdmin, actor_of
-from connector.models import Integration, RateQuote, Shipment, Transfer
+from connector.models import Integration, Shipment, Transfer
 from connector.services import quotes, rate_rules
 from connector.services.configuration import InvalidConfiguration
 from connector.services.shipments import NotPossible
@@ -29,7 +29,7 @@ def quote_context(transfer: Transfer, shipment: Shipment | None = None) -> dict[
         "quotes": quotes.shown(rows),
         "quotes_of": transfer,
         "quotes_at": shipment,
-        "asking": any(row.state == RateQuote.State.ASKED for row in rows),
+        "asking": quotes.asking(rows),
         "may_ask": transfer.flow == "ship",
         "to_approve": waits,
         "rules": quotes.rules_of(transfer.integration) if waits else None,

@@ -548,6 +548,8 @@ def options_of(found: Findings, kind: Kind, value: Any, path: str) -> dict[str, 
             other = made.get(fits[0]) or table[fits[0]].default
             if chosen not in fits[1].get(other, ()):
                 found.add(block.at(name), f"{chosen} does not go with {fits[0]} {other}: {', '.join(fits[1].get(other, ()))}")
+        if (needs := table[name].needs) and chosen not in (None, table[name].default) and not made.get(needs):
+            found.add(block.at(name), f"does nothing unless {needs} is on")
     return made
 
 

@@ -5,6 +5,7 @@ A quote buys nothing. What a purchase rests on is asked by the flow itself (`int
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -97,6 +98,12 @@ def bought(shipment: Shipment, service: str) -> None:
 def of_record(record_id: int) -> list[RateQuote]:
     """The newest quotes of a document, newest first."""
     return list(RateQuote.objects.filter(record=record_id).order_by("-pk")[:SHOWN])
+
+
+def asking(rows: Sequence[RateQuote]) -> bool:
+    """Whether an answer is still to be expected: a worker that died gives none."""
+    since = clock.local_now() - dt.timedelta(seconds=ASK_LEASE_S)
+    return any(row.state == State.ASKED and row.created_at > since for row in rows)
 
 
 def to_approve(transfer: Transfer) -> RateQuote | None:
@@ -195,6 +202,7 @@ __all__ = [
     "OPTIONS",
     "answer",
     "ask",
+    "asking",
     "bought",
     "choose",
     "fail",

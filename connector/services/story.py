@@ -87,9 +87,17 @@ def _evidence(step: Step, send: EffectSend | None) -> str:
     left = written.not_written(result.get("skipped") or ())
     version = f"version {result['version']}" if result.get("version") else ""
     verdict = str(result.get("verdict", "")).replace("_", " ")
+    offers = f"{len(result['offers'])} offers" if "offers" in result else ""
     parts = (f"wrote {wrote}" if wrote else "", f"not written: {left}" if left else "", version, verdict)
-    found = ", ".join(text for text in parts if text)
-    return found or step.note
+    return ", ".join(text for text in (*parts, offers, _offer(result.get("offer"))) if text) or step.note
+
+
+def _offer(offer: Any) -> str:
+    """The offer that was chosen, with its price."""
+    if not isinstance(offer, dict):
+        return ""
+    cost = offer.get("cost") or {}
+    return f"{offer.get('service', '')}, {cost['amount']} {cost['currency']}" if cost else str(offer.get("service", ""))
 
 
 def events(record: SourceRecord, exchanges: Sequence[Exchange]) -> list[Event]:

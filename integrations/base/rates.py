@@ -9,7 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from integrations.base.errors import Rejected
@@ -69,6 +69,18 @@ class Choice:
 
     offer: Offer
     reason: str
+
+
+LARGEST: Final = Decimal(1_000_000_000)
+"""Of prices from here on nothing is believed; no row of ours holds them."""
+
+
+def price_of(amount: Decimal, currency: str) -> Money | None:
+    """A carrier's price as it is kept, in cents and an ISO currency; None for what can be none."""
+    if not amount.is_finite() or not 0 < amount < LARGEST or not re.fullmatch(r"[A-Z]{3}", currency):
+        return None
+    cents = amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return Money(cents, currency) if cents else None
 
 
 def ceiling_of(text: str) -> Money | None:
@@ -163,4 +175,4 @@ def _refused(message: str, code: str, remedy: str) -> Rejected:
     return Rejected(message, code=code, field="service", remedy=f"{remedy} Then replay.")
 
 
-__all__ = ["RULES", "Choice", "Offer", "Quote", "Rules", "ceiling_of", "choose", "of_service"]
+__all__ = ["RULES", "Choice", "Offer", "Quote", "Rules", "ceiling_of", "choose", "of_service", "price_of"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from integrations.base.rates import Offer, Quote
+from integrations.base.rates import Offer, Quote, price_of
 from integrations.base.records import Money, ShipmentRequest
 from integrations.fedex import answers, codes, mapping
 from integrations.fedex.mapping import Body
@@ -75,23 +75,32 @@ def read_quote(payload: object) -> Quote | None:
     if "rateReplyDetails" not in output:
         return None
     offers = [offer for row in as_list(output["rateReplyDetails"]) for offer in _offers(as_dict(row))]
-    return Quote(tuple(offers), tuple(dict.fromkeys(answers.notices(answer, output))), answers.transaction_id(answer))
+    return Quote(tuple(offers), _notices(answer, output), _plain(answers.transaction_id(answer)))
+
+
+def _plain(value: object) -> str:
+    """A text as it can be kept: what no page shows (NUL among it) is left out."""
+    return "".join(c for c in as_text(value) if c.isprintable())
+
+
+def _notices(*holders: object) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_plain(line)[:500] for line in answers.notices(*holders)))
 
 
 def _offers(row: Mapping[str, Any]) -> list[Offer]:
     """One offer per rate type of a service; the account's first, and it alone is what is charged (sheet 10)."""
-    service = as_text(row.get("serviceType"))
+    service = _plain(row.get("serviceType"))
     if not service:
         return []
     date, time = _delivery(row)
     bare = Offer(
         service=service[:60],
-        name=as_text(row.get("serviceName"))[:100],
+        name=_plain(row.get("serviceName"))[:100],
         delivery_date=as_date(date),
         delivery_time=time,
         transit_days=_transit(row),
-        packaging=as_text(row.get("packagingType"))[:40],
-        alerts=tuple(dict.fromkeys(answers.notices(row))),
+        packaging=_plain(row.get("packagingType"))[:40],
+        alerts=_notices(row),
     )
     found = [
         replace(bare, cost=_cost(rated), rate_type=_rate_type(rated))
@@ -109,7 +118,7 @@ def _rate_type(rated: Mapping[str, Any]) -> str:
     told = as_text(rated.get("rateType")).upper()
     if "PREFERRED" in told:
         return "preferred"
-    return "account" if "ACCOUNT" in told else "list" if "LIST" in told else told.lower()[:30]
+    return "account" if "ACCOUNT" in told else "list" if "LIST" in told else _plain(told).lower()[:30]
 
 
 def _cost(rated: Mapping[str, Any]) -> Money | None:
@@ -120,9 +129,7 @@ def _cost(rated: Mapping[str, Any]) -> Money | None:
     if amount is None:
         amount = as_decimal(rated.get("totalNetFedExCharge"))
     currency = next(filter(None, (as_text(holder.get("currency")) for holder in holders)), "")
-    if amount is None or amount <= 0 or not re.fullmatch(r"[A-Za-z]{3}", currency):
-        return None
-    return Money(amount, codes.iso_currency(currency))
+    return price_of(amount, codes.iso_currency(currency)) if amount is not None else None
 
 
 def _delivery(row: Mapping[str, Any]) -> tuple[str, str]:

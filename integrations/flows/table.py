@@ -26,7 +26,8 @@ class Option:
     """One choice an integration offers. `default` None means "not set".
 
     `fits` ties the choices to another option: its name, and which of ours go with each of its values. `formerly` is
-    a name under which files of an earlier release may still hold it. `pattern` is what a text must match, as in `example`.
+    a name under which files of an earlier release may still hold it. `needs` is
+    a switch without which a choice of ours would do nothing. `pattern` is what a text must match, as in `example`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Option:
     minimum: int | None = None
     fits: tuple[str, Mapping[str, tuple[str, ...]]] | None = None
     formerly: str = ""
+    needs: str = ""
     pattern: str = ""
     example: str = ""
 
@@ -459,6 +461,7 @@ SHIP_OPTIONS = (
         "fixed",
         "fixed: the service that the document asks for. The others choose among the offers, whatever it asks for.",
         choices=("fixed", "cheapest", "cheapest_by_wanted_date"),
+        needs="rates",
     ),
     Option("rate_services", "Services that a rule may choose", "list", [], "Empty: all that are offered."),
     Option(
@@ -467,6 +470,7 @@ SHIP_OPTIONS = (
         "text",
         None,
         "Amount and currency. A price in another currency needs a person, too. Empty: no ceiling.",
+        needs="rates",
         pattern=r"\d{1,8}(?:\.\d{1,2})? ?[A-Z]{3}",
         example="150.00 USD",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -61,6 +62,11 @@ def test_the_button_has_a_worker_ask_and_asks_once(house: House, woken: list[int
     assert 'data-running="1"' in waiting and "Get quotes" not in waiting
     client.post(act)
     assert len(woken) == 1 and "being asked for" in text(client.get(change))
+    RateQuote.objects.filter(pk=asked.pk).update(created_at=asked.created_at - dt.timedelta(minutes=3))
+    assert "Get quotes" in text(client.get(change)), "the worker that was to answer has died"
+    client.post(act)
+    asked.refresh_from_db()
+    assert len(woken) == 2 and (asked.state, asked.code) == ("failed", "no_answer")
 
 
 def test_the_task_may_run_and_answers_what_was_asked_only(house: House) -> None:
@@ -69,6 +75,14 @@ def test_the_task_may_run_and_answers_what_was_asked_only(house: House) -> None:
     tasks.quote(answered.pk)
     tasks.quote(answered.pk + 1)
     assert RateQuote.objects.get().answered_at is None, "no vendor was called for what is answered"
+
+
+@pytest.mark.parametrize("alone", [{"cost_ceiling": "10 USD"}, {"rate_rule": "cheapest"}])
+def test_a_rule_that_would_do_nothing_is_refused(house: House, alone: dict[str, str]) -> None:
+    url = reverse("admin:connector_integration_rates", args=[house.integration.pk])
+    told = {"rate_rule": "fixed", "reason": "x", "base": rate_rules.mark(house.integration)} | alone
+    page = text(client_of(house.person("operator")).post(url, told, follow=True))
+    assert "does nothing unless rates is on" in page and not Integration.objects.get(pk=house.integration.pk).options
 
 
 def test_whoever_may_only_look_has_no_button(house: House, woken: list[int]) -> None:

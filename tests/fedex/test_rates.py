@@ -122,6 +122,9 @@ def test_the_account_s_entry_is_charged_wherever_it_stands() -> None:
         (rated(currency=None, ratedPackages=[{"packageRateDetail": {"currency": "EUR"}}]), Money(Decimal("33.51"), "EUR")),
         (rated(totalNetCharge=None, totalNetFedExCharge=Decimal("30.10")), Money(Decimal("30.10"), "USD")),
         (rated(totalNetCharge="33.51"), Money(Decimal("33.51"), "USD")),
+        (rated(totalNetCharge=Decimal("33.505")), Money(Decimal("33.51"), "USD")),
+        (rated(totalNetCharge=Decimal("1e20")), None),
+        (rated(totalNetCharge=Decimal("0.001")), None),
         (rated(currency=None), None),
         (rated(totalNetCharge=0), None),
         (rated(totalNetCharge=None), None),
@@ -159,6 +162,8 @@ def test_an_odd_entry_does_not_spoil_the_others() -> None:
     )
     assert [(o.service, o.cost is None) for o in offers] == [("FEDEX_2_DAY", True), ("X", True), ("FEDEX_2_DAY", False)]
     assert offers[-1].alerts == ("A.B",)
+    [nul] = read(service(rated(rateType="x\x00"), serviceName="a\x00b", customerMessages=["c\x00\ud800"]))
+    assert (nul.name, nul.alerts, nul.rate_type) == ("ab", ("c",), "x"), "no database keeps these"
     assert read() == () and rates.read_quote({"output": {}}) is None and rates.read_quote(None) is None
 
 

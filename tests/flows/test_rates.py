@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connector.models import AuditEntry, Exchange, RateQuote, Shipment, Step, Transfer
-from connector.services import mappings, quotes, rate_rules, transfers
+from connector.services import mappings, quotes, rate_rules, story, transfers
 from connector.services.shipments import NotPossible
 from tests.flows.support import change, creates, due_now, later, options, settle, small
 from tests.world import World
@@ -49,6 +49,9 @@ def test_one_call_more_for_each_document_and_all_offers_are_kept(asking: World) 
     asking.ready(2)
     asking.sync()
     assert asking.states() == {"done": 2} and asked(asking) == 2 and creates(asking) == 2
+    done = Transfer.objects.latest("pk")
+    told = {m.stage.name: m.evidence for m in story.progress(done, list(done.steps.all()), [])}
+    assert told["quote"].endswith(" offers") and told["choose service"].startswith("FEDEX_GROUND, ")
     for shipment in Shipment.objects.all():
         quote = RateQuote.objects.get(shipment=shipment)
         assert quote.chosen == shipment.service and quote.to_buy and quote.rule == "fixed" and quote.request_id

@@ -99,7 +99,8 @@ def option_field(option: Option) -> forms.Field:
         return ChosenField(choices=[(c, choice_words(c)) for c in option.choices], initial=list(option.default or ()), **told)
     if option.kind == "list":
         return ListField(**told)
-    return forms.CharField(max_length=300, widget=forms.TextInput(attrs={"placeholder": option.default or option.example}), **told)
+    hint = option.default or option.example
+    return forms.CharField(max_length=300, widget=forms.TextInput(attrs={"placeholder": hint}), **told)
 
 
 def option_initial(option: Option, given: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
-from django.db import connection, models, router
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.expressions import BaseExpression
 
 from connector.services import clock
@@ -66,8 +66,9 @@ def update(model: type[models.Model], where: Mapping[str, Any], values: Mapping[
         tuple((name, type(value) is Moment) for name, value in values.items()),
         tuple((name, _kind(value)) for name, value in where.items()),
     )
-    sql = _update_sql(connection.vendor, model, *shape, also)
-    table = _table(connection.vendor, model)
+    db = connections[DEFAULT_DB_ALIAS]
+    sql = _update_sql(db.vendor, model, *shape, also)
+    table = _table(db.vendor, model)
     params: list[Any] = []
     for name, value in values.items():
         params.append(_shift(value) if type(value) is Moment else table.write(name, value))
@@ -78,7 +79,7 @@ def update(model: type[models.Model], where: Mapping[str, Any], values: Mapping[
             params += [table.write(name.partition("__")[0], one) for one in value]
         elif value is not None:
             params.append(table.write(name.partition("__")[0], value))
-    with _cursor() as cursor:
+    with _cursor(db) as cursor:
         cursor.execute(sql, params)
         return int(cursor.rowcount)
 
@@ -91,7 +92,8 @@ class _Table:
 
     def __init__(self, vendor: str, model: type[models.Model]) -> None:
         meta = model._meta
-        self.name = connection.ops.quote_name(meta.db_table)
+        quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
+        self.name = quote(meta.db_table)
         assert meta.pk is not None
         self.fields = tuple(f for f in meta.concrete_fields if not f.primary_key)
         for field in self.fields:
@@ -99,7 +101,7 @@ class _Table:
                 raise TypeError(f"{meta.label}.{field.name} fills itself in: write it by the ORM")
         convert = _for_postgresql if vendor == "postgresql" else _for_django
         self.writers: dict[str, Callable[[Any], Any]] = {f.attname: convert(f) for f in meta.concrete_fields}
-        self.columns = {f.attname: connection.ops.quote_name(f.column or "") for f in meta.concrete_fields}
+        self.columns = {f.attname: quote(f.column or "") for f in meta.concrete_fields}
         self.writers["pk"], self.columns["pk"] = self.writers[meta.pk.attname], self.columns[meta.pk.attname]
         self.in_order = tuple((f.attname, self.writers[f.attname]) for f in self.fields)
 
@@ -118,7 +120,7 @@ def _for_django(field: Any) -> Callable[[Any], Any]:
         if type(value) in _SAME and not isinstance(field, models.JSONField):
             return value
         _refuse_expression(field, value)
-        return field.get_db_prep_save(value, connection)
+        return field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
     return write
 
@@ -141,7 +143,7 @@ def _for_postgresql(field: Any) -> Callable[[Any], Any]:
         if kind is dt.datetime or kind is dt.date:
             return value.isoformat()
         _refuse_expression(field, value)
-        value = field.get_db_prep_save(value, connection)
+        value = field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
         return None if value is None else str(value)
 
     return write
@@ -207,17 +209,18 @@ def _insert_sql(vendor: str, model: type[models.Model], shapes: tuple[tuple[int,
 
 @cache
 def _on_conflict(model: type[models.Model], unique: tuple[str, ...], change: tuple[str, ...]) -> str:
-    table = _table(connection.vendor, model)
+    table = _table(connections[DEFAULT_DB_ALIAS].vendor, model)
     told = ", ".join(f"{table.columns[name]} = EXCLUDED.{table.columns[name]}" for name in change)
     return f" ON CONFLICT ({', '.join(table.columns[name] for name in unique)}) DO UPDATE SET {told}"
 
 
 def _insert(rows: Sequence[models.Model], conflict: str, **by_orm: Any) -> None:
-    if len(rows) > MANY or not connection.features.can_return_rows_from_bulk_insert:
+    db = connections[DEFAULT_DB_ALIAS]
+    if len(rows) > MANY or not db.features.can_return_rows_from_bulk_insert:
         _insert_by_orm(rows, **by_orm)
         return
     model = type(rows[0])
-    vendor = connection.vendor
+    vendor = db.vendor
     table = _table(vendor, model)
     params: list[Any] = []
     shapes = []
@@ -232,13 +235,13 @@ def _insert(rows: Sequence[models.Model], conflict: str, **by_orm: Any) -> None:
             else:
                 params.append(write(value))
         shapes.append(tuple(moments))
-    with _cursor() as cursor:
+    with _cursor(db) as cursor:
         cursor.execute(_insert_sql(vendor, model, tuple(shapes), conflict), params)
         made = cursor.fetchall()
     for row, (pk,) in zip(rows, made, strict=True):
         row.pk = pk
         row._state.adding = False
-        row._state.db = connection.alias
+        row._state.db = DEFAULT_DB_ALIAS
 
 
 def _insert_by_orm(rows: Sequence[models.Model], unique: tuple[str, ...] = (), change: tuple[str, ...] = ()) -> None:
@@ -248,7 +251,7 @@ def _insert_by_orm(rows: Sequence[models.Model], unique: tuple[str, ...] = (), c
             if type(value) is Moment:
                 setattr(row, name, clock.at(value.seconds))
     if not unique:
-        model._default_manager.using(router.db_for_write(model)).bulk_create(rows)
+        model._default_manager.bulk_create(rows)
         return
     names = {f.attname: f.name for f in model._meta.concrete_fields}
     model._default_manager.bulk_create(
@@ -279,15 +282,15 @@ def _numbered(sql: str) -> str:
     return (first + "".join(f"${place}{part}" for place, part in enumerate(others, 1))).replace("%%", "%")
 
 
-def _cursor() -> Any:
+def _cursor(db: Any) -> Any:
     """A cursor with all that Django puts around one (errors, broken transactions, counting)."""
-    if connection.vendor != "postgresql":
-        return connection.cursor()
-    connection.validate_thread_sharing()
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        cursor = _prepared_cursor()(connection.connection)
-    return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+    if db.vendor != "postgresql":
+        return db.cursor()
+    db.validate_thread_sharing()
+    db.ensure_connection()
+    with db.wrap_database_errors:
+        cursor = _prepared_cursor()(db.connection)
+    return db.make_debug_cursor(cursor) if db.queries_logged else db.make_cursor(cursor)
 
 
 __all__ = ["MANY", "Moment", "insert", "update", "upsert"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,13 +26,20 @@ from integrations.base.vendor import InDoubt, Limit, Timeouts, Vendor
 
 def merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` over `defaults`, key by key, nested objects too. Neither is changed."""
-    made = copy.deepcopy(dict(defaults))
+    made: dict[str, Any] = _copied(defaults)
     for key, value in given.items():
         if isinstance(value, Mapping) and isinstance(made.get(key), Mapping):
             made[key] = merge(made[key], value)
         else:
-            made[key] = copy.deepcopy(value)
+            made[key] = _copied(value)
     return made
+
+
+def _copied(value: Any) -> Any:
+    """A copy of settings, which are plain JSON data: several times as quick as copying what may be anything."""
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 def limits_of(vendor: Vendor, given: Mapping[str, Any]) -> dict[str, Limit]:

@@ -187,7 +187,12 @@ SHIP_SLOTS = (
         "terms_of_sale", "Delivery terms", "Incoterm, told to customs across borders", "delivery_terms", value_map="terms_of_sale"
     ),
     Slot("order_numbers", "Order numbers", "Printed as purchase order reference", "lines[].order_ref"),
-    Slot("wanted_date", "Wanted date", "When it is to arrive, for the rule that chooses by it", "raw.PlannedDeliveryDate"),
+    Slot(
+        "wanted_date",
+        "Wanted date",
+        "When it is to arrive, for the rule that chooses by it",
+        "raw.WantedDeliveryDate || raw.WantedReceiptDate || raw.PlannedDeliveryDate",
+    ),
 )
 
 TRACK_STATUSES = (

@@ -302,7 +302,6 @@ def bought(house: House) -> None:
         integration=house.integration,
         record=done.record,
         transfer=done,
-        shipment=house.shipment,
         carrier=house.target,
         to_buy=True,
         state="answered",

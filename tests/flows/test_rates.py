@@ -6,11 +6,13 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import jmespath
 import pytest
 
 from connector.models import AuditEntry, Exchange, RateQuote, Shipment, Step, Transfer
 from connector.services import mappings, quotes, rate_rules, story, transfers
 from connector.services.shipments import NotPossible
+from integrations.flows.table import KINDS
 from tests.flows.support import change, creates, due_now, later, options, settle, small
 from tests.world import World
 
@@ -273,3 +275,10 @@ def test_the_dry_run_shows_the_question_that_is_asked(asking: World) -> None:
         integration, seen, mappings.previewer(integration, mappings.State.of(integration)).show(seen.record, seen.document)
     )
     assert run.quote_body and run.body is None and "among the offers" in run.problem
+
+
+@pytest.mark.parametrize("field", ["PlannedDeliveryDate", "WantedDeliveryDate", "WantedReceiptDate"])
+def test_every_kind_of_document_has_its_wanted_date(field: str) -> None:
+    [slot] = [slot for slot in KINDS["ifs_fedex"].slots if slot.name == "wanted_date"]
+    assert jmespath.search(slot.source, {"raw": {field: "2026-03-05T00:00:00Z", "Other": 1}}) == "2026-03-05T00:00:00Z"
+    assert jmespath.search(slot.source, {"raw": {}}) is None

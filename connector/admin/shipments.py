@@ -35,7 +35,7 @@ from connector.admin.rates import ask_for, quote_context
 from connector.admin.story import story_context
 from connector.filters import ShipmentFilters
 from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
-from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments
+from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments, written
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
 from connector.words import document
@@ -335,6 +335,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,
+                "left_out": written.left_out(obj) if obj.written_at else "",
             }
         )
 

@@ -19,7 +19,7 @@ from connector.models import Integration, Shipment, Transfer
 from connector.services import addresses, story, transfers
 from connector.services.shipments import NotPossible
 from connector.times import column
-from connector.words import ATTENTION, SENTENCES, words
+from connector.words import ATTENTION, SENTENCES, document, words
 
 
 class ShowFilter(SimpleListFilter):
@@ -81,7 +81,6 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
 
     list_display = (
         "display_document",
-        "display_kind",
         "display_state",
         "display_message",
         "display_handling",
@@ -128,11 +127,9 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
 
     @display(description="Document")
     def display_document(self, obj: Transfer) -> str:
-        return f"{obj.source_key}{BESIDE.get(obj.flow, '')}"
-
-    @display(description="Kind")
-    def display_kind(self, obj: Transfer) -> str:
-        return words(obj.source_key.partition(":")[0])
+        # The key of a shipment reads as words do; those of orders do not.
+        named = document(obj.source_key) if "/" in obj.source_key else obj.source_key
+        return f"{named}{BESIDE.get(obj.flow, '')}"
 
     @display(description="State")
     def display_state(self, obj: Transfer) -> SafeString:

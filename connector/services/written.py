@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from connector.models import Shipment, Step
+
 NOT_WRITTEN = {
     "tracking_field": "tracking number (the profile names no field)",
     "lines.tracking_field": "tracking number on the lines (the profile names no field)",
@@ -22,5 +24,16 @@ NOT_WRITTEN = {
 
 
 def not_written(skipped: Sequence[str]) -> str:
-    """What a write-back left out, and why; a name that is none of ours is a field that IFS lacks or somebody else filled."""
-    return "; ".join(NOT_WRITTEN.get(name, f"{name} (left as it is)") for name in skipped)
+    """What a write-back left out, and why; another name is a field that somebody else has filled."""
+    return "; ".join(NOT_WRITTEN.get(name) or (name if _ABSENT in name else f"{name} (left as it is)") for name in skipped)
+
+
+_ABSENT = "no field "
+"""How an adapter names a field that the ERP turned out not to have."""
+
+
+def left_out(shipment: Shipment) -> str:
+    """What the last write-back of a shipment's number left out, "" for nothing."""
+    steps = Step.objects.filter(record=shipment.record_id, name="write tracking", state=Step.State.DONE)
+    step = steps.order_by("-pk").first()
+    return not_written((step.result or {}).get("skipped") or ()) if step is not None else ""

@@ -279,7 +279,7 @@ class OrderReader:
                 if named is None:
                     raise
                 # Sheet 11: a target that the tenant lacks fails the check (Ping), not the run. The timeline names it.
-                absent.append(error.field)
+                absent.append(f"no field {error.field}")
                 order = dataclasses.replace(order, **{named: None})  # type: ignore[arg-type]
                 continue
             told = [name for name in decide.skipped if not absent or name not in _TARGETS or getattr(self.order, name) is None]
@@ -299,7 +299,7 @@ class OrderReader:
             except ConfigurationError as error:
                 if error.code != "unknown_property" or error.field != names.tracking_field:
                     raise
-                skipped.append(f"lines: {error.field}")
+                skipped.append(f"lines: no field {error.field}")
                 break
             sent += [f"line {orders.line_id(row, names)}: {name}" for name in change.sent]
         return WriteResult(result.version, tuple(sent), tuple(skipped))

@@ -75,6 +75,11 @@ def ready_rule(order: OrderProfile) -> str:
     rule = f"{order.state_field} in ({', '.join(sorted(set(order.ready_states)))})"
     if order.partial_states:
         rule += f" or in ({', '.join(sorted(set(order.partial_states)))}) with ready lines"
+    names = order.lines
+    not_in = ", ".join(sorted({*names.begun_states, *names.waiting_states}))
+    rule += f"; lines not in ({not_in})"
+    for name in (names.name("shipped_field"), names.name("shipment_field")):
+        rule += f", not {name}" if name else ""
     return f"{rule} and ({' '.join(order.ready_filter.split())})" if order.ready_filter else rule
 
 
@@ -111,7 +116,7 @@ def version(header: Row, lines: Sequence[Row], order: OrderProfile) -> str:
     """One stamp over the order and the lines of the delivery: a line's change does not move the header's (sheet 8)."""
     marks = [_mark(header, (order.key, order.state_field, order.site_field))]
     marks += sorted(_mark(row, line_list_fields(order.lines)) for row in lines)
-    return "order:" + hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:40]
+    return "order:" + hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:24]
 
 
 def _mark(row: Row, names: Sequence[str]) -> str:

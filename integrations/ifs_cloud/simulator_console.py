@@ -59,6 +59,16 @@ def _made(answer: Mapping[str, Any]) -> str:
     return f"In the simulated IFS, {what} ready. The next poll finds it; Run now is quicker."
 
 
+def _orders(values: Values, settings: Mapping[str, Any]) -> list[ControlCall]:
+    body = {"tenant": _tenant(settings), "kind": values["kind"], "count": values["count"], "site": values["site"]}
+    return [("orders", body | {"lines": values["lines"], "releases": values["releases"]})]
+
+
+def _made_orders(answer: Mapping[str, Any]) -> str:
+    names = ", ".join(str(name) for name in answer.get("ids", []))
+    return f"In the simulated IFS, {names} stand ready. An integration ships them if its option “Documents that ship” names them."
+
+
 def _edit(values: Values, settings: Mapping[str, Any], entity: str, key: dict[str, int], columns: dict[str, Any]) -> ControlCall:
     return "edit", {"tenant": _tenant(settings), "user": _CLERK, "set": entity, "key": key, "values": columns}
 
@@ -106,6 +116,25 @@ CONSOLE = SimulatorConsole(
             ),
             _shipments,
             _made,
+        ),
+        Act(
+            "orders",
+            "Make orders that are ready",
+            (
+                ActField(
+                    "kind",
+                    "Kind",
+                    "choice",
+                    "customer_order",
+                    choices=(("customer_order", "Customer orders"), ("purchase_order", "Purchase orders")),
+                ),
+                ActField("count", "How many", "number", "1", maximum=50),
+                ActField("site", "Site", "choice", "S1", choices=(("S1", "S1 Memphis"), ("S2", "S2 Austin"))),
+                ActField("lines", "Lines in each", "number", "1", maximum=10),
+                ActField("releases", "Deliveries of each line", "number", "1", maximum=5),
+            ),
+            _orders,
+            _made_orders,
         ),
         Act(
             "mend_address",

@@ -104,7 +104,8 @@ def test_the_ready_rule_is_text_that_tells_kinds_and_filters_apart() -> None:
     erp = adapter({"customer_order": {"ready_filter": " Cf_Ready  eq true"}})
     rules = {kind: erp.ready_rule(kind) for kind in ("shipment", "customer_order", "purchase_order")}
     assert rules["customer_order"] == (
-        "Objstate in (Released) or in (PartiallyDelivered) with ready lines and (Cf_Ready eq true)"
+        "Objstate in (Released) or in (PartiallyDelivered) with ready lines; lines not in (Blocked, Delivered, Invoiced, "
+        "PartiallyDelivered, Planned), not QtyShipped, not ShipmentConnectedDb and (Cf_Ready eq true)"
     )
     assert len(set(rules.values())) == 3
     with pytest.raises(ConfigurationError):

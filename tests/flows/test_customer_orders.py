@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
 from connector.models import Pause, Shipment, SourceRecord, Step, Transfer
-from connector.services import audit, clock, configuration, shipments, tracking, transfers, vendors, written
+from connector.services import audit, backfill, clock, configuration, shipments, tracking, transfers, vendors, written
 from connector.services.pinging import ping
 from tests.flows.support import CREATE_LINE, change, creates, later, masters, options, settle, small
 from tests.world import World
@@ -183,6 +184,10 @@ def test_what_stood_ready_before_the_start_waits_for_a_person(world: World) -> N
     world.ifs.make_orders("standard", 1)
     world.sync()
     assert creates(world) == 1
+    backfill.start(world.integration, dt.date(2020, 1, 1), dt.date(2040, 1, 1), actor="ann", reason="go-live")
+    world.work()
+    world.sync()
+    assert creates(world) == 4 and world.states() == {"done": 4}
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_eight_workers_with_a_cold_cache_ask_for_one_token_each(site: Site) -> N
     ids = site.ready(80)
     poll(site)
     asked_before = site.ifs.counts["POST token"]
+    site.rows("DELETE FROM connector_tokenrow_connections")
     site.rows("DELETE FROM connector_tokenrow")
     site.fedex.fault("delay", "POST /oauth/token", seconds=0.5)
     cluster = site.cluster(workers=8, threads=4)

@@ -191,6 +191,7 @@ def test_a_site_added_later_is_baselined(from_now: World) -> None:
     new_here = world.ready(1)
     result = world.sync()
     assert result.baseline and result.before_start == 3
+    assert dict(Baseline.objects.values_list("site", "seen")) == {"S1": 0, "S2": 3}, "each site counts its own"
     assert sorted(world.numbers()) == new_here, "the old site goes on, the new one starts from now"
     new_there = world.ready(1, site="S2")
     world.sync()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.models import AuditEntry, Label, Reference, Shipment, Step
+from connector.models import AuditEntry, Connection, Label, Reference, Shipment, Step
 from connector.services import audit
 from tests.world import World
 
@@ -30,6 +30,7 @@ def test_a_ready_shipment_gets_a_label_and_its_number_stands_in_ifs(world: World
     assert list(audit.verify()) == []
     acts = list(AuditEntry.objects.filter(chain__startswith="record:").order_by("pk").values_list("act", flat=True))
     assert acts == ["intent", "bought", "written", "done"]
+    assert None not in Connection.objects.values_list("last_good_at", flat=True), "both systems answered well"
 
 
 def test_polling_and_working_again_does_nothing_more(world: World) -> None:

@@ -271,6 +271,7 @@ class Intents(Steps):
                     raise
                 connection.close()
                 time.sleep(0.5)
+        self.job.answered_by([row])
         self._digests.append(row.digest)
         boundary("answer_committed")
 

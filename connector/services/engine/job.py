@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.models import Connection, Installation, Integration, Site
+from connector.models import Connection, Exchange, Installation, Integration, Site
 from connector.services import vendors
 from integrations import registry
 from integrations.base.context import Company
@@ -33,10 +34,16 @@ class Job:
     companies: tuple[Company, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     flaky: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    """Connections that gave a good answer, for their "last good answer"."""
     halted: threading.Event = field(default_factory=threading.Event)
     """A whole connection or the integration has just been paused: what is claimed but not begun goes back."""
     _local: threading.local = field(default_factory=threading.local)
     _sites: dict[tuple[str, str], Site | None] = field(default_factory=dict)
+
+    def answered_by(self, exchanges: Iterable[Exchange]) -> None:
+        """Note whose good answers these are."""
+        self.answered.update(e.connection_id for e in exchanges if e.status is not None and 200 <= e.status < 300)
 
     @property
     def source(self) -> Connection:

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -277,8 +278,10 @@ def _baseline(run: _Poll, kind: str, sites: list[RoleSite], rule: str, now: dt.d
     # Paged by `$skip`, a list that shrinks meanwhile skips rows, and those would ship by surprise: until nothing new comes.
     while found != (found := _count(run)):
         run.result.seen = before
+        listed: Counter[str] = Counter()
         for page in run.erp.list_documents(ListQuery(kind, tuple(sites), None)):
             _renew(run)
+            listed.update(head.site for head in page)
             taken += _baseline_page(run, page, start, now)
     run.result.unreadable += len(getattr(run.erp, "unreadable", ()))
     with transaction.atomic():
@@ -293,7 +296,7 @@ def _baseline(run: _Poll, kind: str, sites: list[RoleSite], rule: str, now: dt.d
                 site=site.code,
                 rule_hash=rule,
                 completed_at=now,
-                seen=run.result.seen,
+                seen=listed[site.code],
             )
             for site in sites
         )

@@ -275,6 +275,7 @@ class Steps(ExchangeBuffer):
 
     def _save(self, *drafts: audit.Draft, **record_changes: Any) -> None:
         exchanges = rows.insert(self.take())
+        self.job.answered_by(exchanges)
         self._digests += [e.digest for e in exchanges if e.digest not in self._told]
         self._owes_commit = False
         rows.upsert(self._steps.values(), _STEP_PLACE, _STEP_CONTENT)

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from connector.models import EffectSend, Integration, Pause, Slot, Step, Transfer
+from connector.models import Connection, EffectSend, Integration, Pause, Slot, Step, Transfer
 from connector.services import backfill, clock, keys, logs, rows
 from connector.services.database import release_connection
 from connector.services.engine import outcomes, pauses
@@ -124,6 +124,8 @@ def process(
                     release_connection()
                 for future in busy:
                     future.result()
+        if job.answered:
+            Connection.objects.filter(pk__in=job.answered).update(last_good_at=clock.at())
         tally.more = line.cut_short and due(integration).exists()
     finally:
         heart.stop()

@@ -13,6 +13,7 @@ from django.urls import reverse
 from connector import permissions, words
 from connector.models import Connection, Integration, Transfer
 from connector.services import attention, budgets, clock, deadlines, demo, pulse, simulator_console, simulators, tour
+from connector.services.engine import pauses
 from connector.services.reconcile import findings
 
 SHOWN = 8
@@ -35,16 +36,20 @@ def live(request: HttpRequest) -> dict[str, Any]:
     zone = zoneinfo.ZoneInfo(zones.pop()) if len(zones) == 1 else dt.UTC
     causes = attention.groups(permissions.scope(Transfer.objects.all(), user))
     connections = list(permissions.scope(Connection.objects.select_related("tenant").order_by("name"), user)[: pulse.MOST])
-    accounts = budgets.accounts(connections, tenants)
+    now = clock.now()
+    ends = {pk for i in integrations for pk in (i.source_id, i.target_id)}
+    held = pauses.standing({c.pk for c in connections} | ends, [i.pk for i in integrations])
+    accounts = budgets.accounts(connections, tenants, now=now, own_calls=False)
+    backlogs = budgets.backlogs(integrations, accounts, now=now, open_pauses=held)
     return {
         "accounts": accounts,
-        "backlogs": [b for b in budgets.backlogs(integrations, accounts) if b.waiting or b.running],
-        "deadlines": deadlines.summary(user),
+        "backlogs": [b for b in backlogs if b.waiting or b.running],
+        "deadlines": deadlines.summary(user, now, integrations if len(integrations) < pulse.MOST else None),
         "findings": findings.counts(permissions.scope(Integration.objects.all(), user).order_by().values("pk")),
         "causes": [(g, words.ATTENTION.get(g.cause.attention, "")) for g in causes[:SHOWN]],
         "more_causes": max(0, len(causes) - SHOWN),
-        "connections": pulse.connections(connections),
-        "flows": pulse.flows(integrations),
+        "connections": pulse.connections(connections, held),
+        "flows": pulse.flows(integrations, held=held, db_now=now),
         "week": pulse.week(tenants, zone),
         "zone": str(zone),
         "as_of": clock.local_now(),

@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 
-from connector.models import Tenant
-from connector.services import clock, second_factor, sign_in
+from connector import permissions
+from connector.services import clock, sign_in
 
 
 class TenantTimezoneMiddleware:
@@ -33,10 +33,7 @@ class TenantTimezoneMiddleware:
         user = getattr(request, "user", None)
         zone: str | None = None
         if user is not None and user.is_authenticated and not request.path.startswith("/static/"):
-            zone = user.tenants.order_by("pk").values_list("timezone", flat=True).first()
-            if zone is None and user.is_superuser:
-                zones = Tenant.objects.order_by("timezone").values_list("timezone", flat=True).distinct()[:2]
-                zone = zones[0] if len(zones) == 1 else None
+            zone = permissions.standing(user).zone
         with timezone.override(zoneinfo.ZoneInfo(zone) if zone else None):
             return self.get_response(request)
 
@@ -98,7 +95,8 @@ class SessionRulesMiddleware:
     def _second_factor(self, request: HttpRequest) -> HttpResponse | None:
         """Where to send somebody whose second factor is missing; None when all is well."""
         name = request.resolver_match.view_name if request.resolver_match else ""
-        held, demanded = second_factor.standing(request.user)
+        found = permissions.standing(request.user)
+        held, demanded = found.factor, found.demanded
         if held:
             if request.session.get(django_otp.DEVICE_ID_SESSION_KEY) == held:
                 return None

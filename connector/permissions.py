@@ -8,9 +8,12 @@ own         installation owner (superuser)      tenants, administrators, the que
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from connector.models import Membership, Tenant, User
+from django.db.models import Exists, OuterRef, Subquery
+
+from connector.models import Membership, SecondFactor, Tenant, User
 from connector.models.tenants import Role
 
 Act = Literal["view", "operate", "administer", "own"]
@@ -52,15 +55,53 @@ def rights_by_role() -> list[tuple[str, list[tuple[str, bool]]]]:
     return [(text, [(OWNER, True), *((str(role.label), act in _ALLOWED[role]) for role in Role)]) for act, text in RIGHTS]
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What every request must know of a person. `factor`: what the session must hold, or ""; `demanded`: some tenant wants one.
+
+    `zone`: that of the first tenant of theirs; an owner without one sees the zone that all tenants share. None: UTC.
+    """
+
+    roles: dict[int, str]
+    zone: str | None
+    factor: str
+    demanded: bool
+
+
+def standing(user: Any) -> Standing:
+    """A signed-in person's standing, asked once per user object (one request) and by one query."""
+    found: Standing | None = getattr(user, "_connector_standing", None)
+    if found is None:
+        found = user._connector_standing = _ask(user)
+    return found
+
+
+def _ask(user: Any) -> Standing:
+    wanting = Tenant.objects.filter(second_factor_required=True)
+    wanting = wanting if user.is_superuser else wanting.filter(memberships__user=user.pk)
+    factor = SecondFactor.objects.filter(user=OuterRef("pk"), confirmed=True).values("pk")[:1]
+    zones = Tenant.objects.order_by("timezone").values("timezone")
+    rows = list(
+        User.objects.filter(pk=user.pk)
+        .annotate(factor=Subquery(factor), must=Exists(wanting))
+        .annotate(first=Subquery(zones[:1]), last=Subquery(zones.reverse()[:1]))
+        .order_by("memberships__tenant")
+        .values_list(
+            "memberships__tenant", "memberships__role", "memberships__tenant__timezone", "factor", "must", "first", "last"
+        )
+    )
+    if not rows:
+        return Standing({}, None, "", False)  # deleted this instant
+    _, _, zone, held, must, first, last = rows[0]
+    if zone is None and user.is_superuser and first == last:
+        zone = first
+    roles = {tenant: role for tenant, role, *_ in rows if tenant is not None} if user.is_active else {}
+    return Standing(roles, zone, f"{SecondFactor.model_label()}/{held}" if held else "", bool(must))
+
+
 def roles(user: Any) -> dict[int, str]:
     """The user's role by tenant id; asked once per user object (one request)."""
-    if not user.is_authenticated or not user.is_active:
-        return {}
-    found: dict[int, str] | None = getattr(user, "_connector_roles", None)
-    if found is None:
-        found = dict(Membership.objects.filter(user=user).values_list("tenant_id", "role"))
-        user._connector_roles = found
-    return found
+    return standing(user).roles if user.is_authenticated and user.is_active else {}
 
 
 def can(user: Any, act: Act, tenant_id: int | None) -> bool:

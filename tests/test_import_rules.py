@@ -37,7 +37,7 @@ MAY_IMPORT = {
     SERVICES: (SERVICES, MODELS, REGISTRY, BASE, TABLE, "connector.workers", "connector.words"),
     "connector.workers": (SERVICES,),
     "connector.checks": (SERVICES, MODELS, REGISTRY, BASE),
-    "connector.middleware": (SERVICES, MODELS),
+    "connector.middleware": (SERVICES, MODELS, "connector.permissions"),
     "connector.views": (SERVICES, MODELS, REGISTRY, BASE, TABLE),
     "connector.forms": ("connector.forms", "connector.words", SERVICES, MODELS, REGISTRY, BASE, TABLE),
     "connector.filters": (SERVICES, MODELS, REGISTRY, BASE, TABLE),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -59,6 +59,8 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
 
     tenant_lookup: ClassVar[str] = "tenant"
     detail_template: ClassVar[str] = ""
+    row_related: ClassVar[tuple[str, ...]] = ()
+    """What a row's page shows of other tables, read together with the row."""
     empty_title: ClassVar[str] = ""
     empty_hint: ClassVar[str] = ""
     """What an empty list says: why it is empty, and what to do first."""
@@ -143,10 +145,16 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
 
     def row(self, request: HttpRequest, object_id: str) -> Any:
         """The row, if it is the user's to see. Raises Http404."""
-        found = self.get_object(request, object_id)
+        found = self.get_object(request, object_id) if not self.row_related else self._with_related(request, object_id)
         if found is None or not self.has_view_permission(request, found):
             raise Http404
         return found
+
+    def _with_related(self, request: HttpRequest, object_id: str) -> Any:
+        try:
+            return self.get_queryset(request).select_related(*self.row_related).get(pk=self.opts.pk.to_python(object_id))
+        except (self.model.DoesNotExist, ValidationError, ValueError, OverflowError):
+            return None
 
     def act_view(self, request: HttpRequest, object_id: str, act: str) -> HttpResponseBase:
         """Do one act. POST only; what cannot be done is said on the page it was asked from."""
@@ -202,7 +210,10 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
         tenant_id = self.tenant_of(obj)
         if tenant_id is None or list(permissions.roles(request.user)) == [tenant_id]:
             return  # the middleware has chosen that zone already
-        zone = Tenant.objects.filter(pk=tenant_id).values_list("timezone", flat=True).first()
+        if self.tenant_lookup == "tenant":
+            zone = obj.tenant.timezone
+        else:
+            zone = Tenant.objects.filter(pk=tenant_id).values_list("timezone", flat=True).first()
         if zone:
             timezone.activate(zoneinfo.ZoneInfo(zone))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -10,20 +11,23 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.urls import URLPattern, path, reverse
 
 from connector.admin.base import actor_of
-from connector.models import LabelLink, Shipment
+from connector.models import LabelLink, Package, Shipment
 from connector.services import label_links
 from connector.services.alerts import page_url
 from connector.services.shipments import NotPossible
 
 
-def link_context(shipment: Shipment) -> dict[str, Any]:
-    """What a shipment's page shows of its links. `mail_again`: where a mail of ours did not arrive."""
+def link_context(shipment: Shipment, packages: Sequence[Package]) -> dict[str, Any]:
+    """What a shipment's page shows of its links. `mail_again`: where a mail of ours did not arrive.
+
+    `packages`: the shipment's, with their labels.
+    """
     found = label_links.of(shipment)
     last = next((link for link, _ in found if link.mail_to), None)
     missed = last.mail_to if last is not None and last.mail_state != LabelLink.Mail.SENT else ""
     return {
         "label_links": found,
-        "label_files": bool(label_links.labels_of(shipment)),
+        "label_files": any(getattr(package, "label", None) is not None for package in packages),
         "mail_again": missed,
         "usual_days": label_links.USUAL_DAYS,
         "most_days": label_links.MOST_DAYS,

@@ -24,7 +24,7 @@ from integrations.flows.table import KINDS, Option
 def quote_context(transfer: Transfer, shipment: Shipment | None = None) -> dict[str, Any]:
     """What a document's page (its shipment's, where one is given) shows of its quotes, and of the one that waits for approval."""
     rows = quotes.of_record(transfer.record_id)
-    waits = quotes.to_approve(transfer) if transfer.state == "needs_approval" and transfer.code in PRICES else None
+    waits = quotes.to_approve(transfer, rows) if transfer.state == "needs_approval" and transfer.code in PRICES else None
     return {
         "quotes": quotes.shown(rows),
         "quotes_of": transfer,

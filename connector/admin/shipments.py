@@ -132,6 +132,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
     search_help_text = "Tracking, document, order or reference number, from its beginning (at least 3 characters)"
     list_before_template = "connector/shipment_filters.html"
     detail_template = "connector/shipment.html"
+    row_related = ("tenant", "record", "transfer__record", "transfer__integration")
     empty_title = "Nothing has been bought yet"
     empty_hint = "Labels appear here as soon as an integration is on and a document becomes ready in the ERP."
     empty_link = ("Integrations", reverse_lazy("admin:connector_integration_changelist"))
@@ -321,17 +322,20 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
         return ask_for(obj.transfer, actor_of(request))
 
     def detail_context(self, request: HttpRequest, obj: Shipment) -> dict[str, Any]:
+        told = story_context(obj.transfer)
+        packages = list(obj.packages.select_related("label", "proof").defer("label__data", "proof__data"))
+        unproven = (p for p in packages if p.status == "delivered" and not p.voided and getattr(p, "proof", None) is None)
         return (
-            story_context(obj.transfer)
+            told
             | cost_context(obj)
-            | link_context(obj)
+            | link_context(obj, packages)
             | quote_context(obj.transfer, obj)
             | {
                 "sentence": SENTENCES[obj.state],
-                "packages": obj.packages.select_related("label", "proof").defer("label__data", "proof__data"),
-                "proof_missing": obj.packages.filter(status="delivered", voided=False, proof=None).exists(),
+                "packages": packages,
+                "proof_missing": any(unproven),
                 "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
-                "attached": attachments.of(obj),
+                "attached": attachments.of(obj, told["sends"]),
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,

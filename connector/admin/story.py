@@ -11,6 +11,7 @@ from django.urls import URLPattern, path, reverse
 from connector import permissions
 from connector.models import EffectSend, Exchange, Step, Transfer
 from connector.services import overview, story
+from connector.services.stages import READ
 
 CALLS = 200
 
@@ -24,16 +25,20 @@ def exchanges_of(transfer: Transfer, steps: list[Step]) -> Any:
 
 def story_context(transfer: Transfer) -> dict[str, Any]:
     """Progress, next action and everything that happened."""
-    steps = list(Step.objects.filter(transfer=transfer))
+    # What was read of the document last may have been read by another transfer.
+    last_reads = Q(record=transfer.record_id, name=READ, state=Step.State.DONE, result__isnull=False)
+    reads = list(Step.objects.filter(Q(transfer=transfer) | last_reads))
+    steps = [step for step in reads if step.transfer_id == transfer.pk]
     sends = list(EffectSend.objects.filter(effect__record=transfer.record_id).select_related("effect").order_by("pk"))
     present = [send for send in sends if send.effect.generation == transfer.record.generation]
-    paused = [str(p["message"]) for p in overview.paused_scopes(transfer.integration)]
+    waits = transfer.state == Transfer.State.WAITING
+    paused = [str(p["message"]) for p in overview.paused_scopes(transfer.integration)] if waits else []
     calls = exchanges_of(transfer, steps).defer("request_body", "response_body", "request_headers", "response_headers")
     told = story.events(transfer.record, list(calls[:CALLS]))
     return {
         "steps": steps,
         "sends": sends,
-        "progress": story.progress(transfer, steps, present),
+        "progress": story.progress(transfer, steps, present, reads),
         "next_action": story.next_action(transfer, paused),
         "events": told,
         # Evidence names calls, but none is left: a rule has erased them.

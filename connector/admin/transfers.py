@@ -102,6 +102,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
     list_select_related = ("integration", "tenant", "handling__assignee")
     hints = ("Replay never repeats what is done: a label that was bought is never bought again.",)
     detail_template = "connector/transfer.html"
+    row_related = ("tenant", "record", "integration")
     actions = ("replay_selected",)
     acts = {
         "replay": ("operate", "do_replay"),
@@ -232,8 +233,8 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
     # -- the page --------------------------------------------------------------------------------------
 
     def detail_context(self, request: HttpRequest, obj: Transfer) -> dict[str, Any]:
-        open_send = transfers.open_send(obj)
         told = story_context(obj)
+        open_send = transfers.open_among(told["sends"])
         return (
             told
             | quote_context(obj)

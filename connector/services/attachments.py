@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from connector.models import EffectSend, Label, Package, Shipment, Step
@@ -31,11 +32,17 @@ def bytes_of(package: Package) -> bytes:
     return bytes(Label.objects.only("data").get(package=package).data)
 
 
-def of(shipment: Shipment) -> list[Attached]:
-    """The places of a shipment's labels, in the order in which they were made."""
+def of(shipment: Shipment, sends: Iterable[EffectSend] | None = None) -> list[Attached]:
+    """The places of a shipment's labels, in the order in which they were made.
+
+    `sends`: those of the record with their effects, the oldest first, where they were read already.
+    """
     record, generation = shipment.record_id, shipment.generation
-    sends = EffectSend.objects.filter(effect__record=record, effect__kind=KIND, effect__generation=generation, outcome="done")
-    found = [(send.effect.key, send.result or {}) for send in sends.select_related("effect").order_by("pk")]
+    if sends is None:
+        mine = EffectSend.objects.filter(effect__record=record, effect__kind=KIND, effect__generation=generation, outcome="done")
+        sends = mine.select_related("effect").order_by("pk")
+    made = [s for s in sends if s.effect.kind == KIND and s.effect.generation == generation and s.outcome == "done"]
+    found = [(send.effect.key, send.result or {}) for send in made]
     if not found:
         return []
     steps = Step.objects.filter(record=record, generation=generation, name__in=LAST.values(), state__in=("done", "skipped"))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import connection as database
 from django.db.models import Count, Exists, Max, OuterRef, Sum
 
-from connector.models import Connection, EffectSend, Exchange, Integration, LimitBucket, Slot, Transfer
+from connector.models import Connection, EffectSend, Exchange, Integration, LimitBucket, Pause, Slot, Transfer
 from connector.models.connections import UnreadableSecret
 from connector.services import clock, vendors
 from connector.services.engine import pauses
@@ -177,9 +178,14 @@ class Account:
         return next((b for b in self.budgets if b.limit.name == name), None)
 
 
-def accounts(connections: Sequence[Connection], tenants: Collection[int] | None) -> list[Account]:
-    """Budgets of these connections for somebody who may see these tenants (None: all). Calls no vendor."""
-    now = clock.now()
+def accounts(
+    connections: Sequence[Connection], tenants: Collection[int] | None, *, now: dt.datetime | None = None, own_calls: bool = True
+) -> list[Account]:
+    """Budgets of these connections for somebody who may see these tenants (None: all). Calls no vendor.
+
+    `own_calls`: count the connection's own calls of today where the limit is shared with strangers (a query for each of them).
+    """
+    now = now or clock.now()
     keys = {c.pk: _keys(c) for c in connections}
     strangers = _strangers(connections, tenants)
     counted_on = {key for own in keys.values() for key, _ in (own or {}).values()}
@@ -197,7 +203,7 @@ def accounts(connections: Sequence[Connection], tenants: Collection[int] | None)
             account.problem = "Its secrets cannot be read with the present keys, so its limits cannot be told."
             continue
         for key, limit in own.values():
-            account.budgets.append(_budget(connection, key, limit, buckets.get(key), key in strangers, now))
+            account.budgets.append(_budget(connection, key, limit, buckets.get(key), key in strangers, now, own_calls))
     return found
 
 
@@ -217,7 +223,7 @@ def _strangers(connections: Sequence[Connection], tenants: Collection[int] | Non
 
 
 def _budget(
-    connection: Connection, key: str, limit: Limit, bucket: LimitBucket | None, foreign: bool, now: dt.datetime
+    connection: Connection, key: str, limit: Limit, bucket: LimitBucket | None, foreign: bool, now: dt.datetime, own_calls: bool
 ) -> Budget:
     rest_s = max(0.0, (bucket.rest_until if bucket is not None else 0.0) - now.timestamp())
     today = bucket.used_today if bucket is not None and bucket.day == now.date() else 0
@@ -226,7 +232,7 @@ def _budget(
         limit,
         None if foreign else level(limit, bucket.arrival if bucket is not None else 0.0, now.timestamp()),
         None if foreign else today,
-        _own_today(connection, limit, now) if foreign else None,
+        _own_today(connection, limit, now) if foreign and own_calls else None,
         now + dt.timedelta(seconds=rest_s) if rest_s else None,
         bucket.rest_reason if bucket is not None and rest_s else "",
         rest_s,
@@ -268,15 +274,27 @@ class Backlog:
     held: str = ""
 
 
-def backlogs(integrations: Sequence[Integration], found: Sequence[Account]) -> list[Backlog]:
-    """Waiting work of these integrations (tenant, source and target loaded). Their calls at one limit add up."""
-    now = clock.now()
+def backlogs(
+    integrations: Sequence[Integration],
+    found: Sequence[Account],
+    *,
+    now: dt.datetime | None = None,
+    open_pauses: Sequence[Pause] | None = None,
+) -> list[Backlog]:
+    """Waiting work of these integrations (tenant, source and target loaded). Their calls at one limit add up.
+
+    `now` (the database's) and `open_pauses` (those that concern them) where they were asked for already.
+    """
+    now = now or clock.now()
     counts, dues = _counts(integrations)
+    if open_pauses is None:
+        both = {pk for i in integrations for pk in (i.source_id, i.target_id)}
+        open_pauses = pauses.standing(both, [i.pk for i in integrations]) if counts else ()
     made: list[Backlog] = []
     load: dict[int, Span] = defaultdict(Span)
     for integration in integrations:
         told = _backlog(integration, counts.get(integration.pk, {}))
-        told.held = _held(integration) if told.waiting + told.running else ""
+        told.held = _held(integration, pauses.concerning(integration, open_pauses)) if told.waiting + told.running else ""
         made.append(told)
         if not told.held:
             for need in told.needs:
@@ -335,13 +353,13 @@ def _backlog(integration: Integration, counts: Mapping[tuple[str, bool, bool], i
     return Backlog(integration, sum(counts.values()) - running, running, labels, needs)
 
 
-def _held(integration: Integration) -> str:
+def _held(integration: Integration, open_pauses: Iterable[Pause]) -> str:
     """Why nobody can say when the work will be through, or ""."""
     if not integration.enabled:
         return "The integration is switched off."
     if integration.stop_buying or integration.tenant.stop_buying:
         return "Buying is stopped."
-    for pause in pauses.open_pauses(integration):
+    for pause in open_pauses:
         name = f"{pause.get_scope_display()} {pause.scope_name}".strip()
         again = f"One record tries again at {pause.probe_at:%H:%M} UTC." if pause.probe_at is not None else ""
         return " ".join(text for text in (f"{name} stands still: {pause.message}", pause.remedy, again) if text)
@@ -355,11 +373,12 @@ def _paces(found: Sequence[Account], load: Mapping[int, Span]) -> dict[int, tupl
         if (budget := account.budget(CALLS)) is not None:
             together[budget.key] += load.get(account.connection.pk, Span())
     made = {}
-    for account in found:
+    # Without a load nobody asks for its pace.
+    wanted = [a for a in found if a.connection.pk in load and not a.problem]
+    call_s = _call_s([a.connection.pk for a in wanted])
+    for account in wanted:
         calls = load.get(account.connection.pk, Span())
-        if account.problem:
-            continue
-        each = _call_s(account.connection) / max(1, account.parallel)
+        each = call_s.get(account.connection.pk, USUAL_CALL_S) / max(1, account.parallel)
         least, most = calls.least * each, calls.most * each
         name = account.connection.name
         why = f"how fast {name} answers"
@@ -380,10 +399,24 @@ def _paces(found: Sequence[Account], load: Mapping[int, Span]) -> dict[int, tupl
     return made
 
 
-def _call_s(connection: Connection) -> float:
-    """Seconds that a call to this connection took lately."""
-    recent = list(Exchange.objects.filter(connection=connection).order_by("-pk").values_list("duration_ms", flat=True)[:RECENT])
-    return sum(recent) / len(recent) / 1000 if recent else USUAL_CALL_S
+def _call_s(connections: Sequence[int]) -> dict[int, float]:
+    """Seconds that a call to each of these connections took lately; without those that were never called. One query.
+
+    Each one's newest by its own index: together in one IN they would all be read and sorted.
+    """
+    parts: list[str] = []
+    values: list[Any] = []
+    for number, pk in enumerate(connections):
+        recent = Exchange.objects.filter(connection=pk).order_by("-pk").values("connection_id", "duration_ms")[:RECENT]
+        sql, told = recent.query.sql_with_params()
+        parts.append(f"SELECT * FROM ({sql}) AS c{number}")
+        values += told
+    if not parts:
+        return {}
+    with database.cursor() as cursor:
+        every = " UNION ALL ".join(parts)
+        cursor.execute(f"SELECT a.connection_id, AVG(a.duration_ms) FROM ({every}) AS a GROUP BY a.connection_id", values)
+        return {pk: float(average) / 1000 for pk, average in cursor.fetchall()}
 
 
 __all__ = ["Account", "Backlog", "Budget", "Level", "Span", "accounts", "backlogs", "calls_for", "level", "span_of", "wait_s"]

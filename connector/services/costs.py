@@ -278,7 +278,9 @@ def drop(transfer: Transfer) -> None:
 
 
 def history(shipment: Shipment) -> list[CostChange]:
-    """All corrections of a shipment, the oldest first."""
+    """All corrections of a shipment, the oldest first. Whoever corrects makes the cost another kind, so most have none."""
+    if shipment.cost_kind in (Shipment.CostKind.RATED, Shipment.CostKind.UNKNOWN):
+        return []
     return list(CostChange.objects.filter(shipment=shipment))
 
 

@@ -16,7 +16,8 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from connector.models import AuditEntry, CountMark, DayCount, Shipment, Tenant, Transfer
 from connector.services import clock
@@ -150,12 +151,13 @@ def _shipments(entries: Sequence[AuditEntry]) -> dict[int, Shipment]:
 
 def by_day(tenants: list[int] | None, first: dt.date) -> Sums:
     """All numbers from `first` on, up to this moment, for these tenants (None: all)."""
-    counts: QuerySet[DayCount] = DayCount.objects.filter(day__gte=first)
-    mark = CountMark.objects.filter(name="audit").values_list("value", flat=True).first() or 0
-    fresh = AuditEntry.objects.filter(pk__gt=mark, act__in=ACTS)
-    if tenants is not None:
-        counts, fresh = counts.filter(tenant__in=tenants), fresh.filter(tenant__in=tenants)
-    sums: Sums = {Place(c.tenant_id, c.integration_id, c.day, c.what, c.key, c.currency): (c.count, c.amount) for c in counts}
+    # The mark in the same statement as the counts: nothing can move from the one to the other in between.
+    upto = Coalesce(Subquery(CountMark.objects.filter(name="audit").values("value")[:1]), 0)
+    counts: QuerySet[Any] = DayCount.objects.filter(day__gte=first).annotate(upto=upto)
+    counted = list(counts if tenants is None else counts.filter(tenant__in=tenants))
+    fresh = AuditEntry.objects.filter(pk__gt=counted[0].upto if counted else upto, act__in=ACTS)
+    fresh = fresh if tenants is None else fresh.filter(tenant__in=tenants)
+    sums: Sums = {Place(c.tenant_id, c.integration_id, c.day, c.what, c.key, c.currency): (c.count, c.amount) for c in counted}
     for place, (count, amount) in collect(list(fresh.order_by("pk")[:FRESH])).items():
         if place.day >= first:
             before = sums.get(place, (0, Decimal(0)))

@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -61,8 +62,8 @@ def standing(link: LabelLink, now: dt.datetime) -> str:
 
 def of(shipment: Shipment) -> list[tuple[LabelLink, str]]:
     """The links of a shipment, newest first, each with its standing."""
-    now = clock.now()
-    return [(link, standing(link, now)) for link in LabelLink.objects.filter(shipment=shipment).select_related("shipment")]
+    found: Any = LabelLink.objects.filter(shipment=shipment).select_related("shipment").annotate(db_now=clock.at())
+    return [(link, standing(link, link.db_now)) for link in found]
 
 
 # -- making and ending ---------------------------------------------------------------------------------

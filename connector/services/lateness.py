@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db.models import Q
@@ -12,6 +12,9 @@ from django.db.models import Q
 from connector.models import FlowState, Integration, Pause
 from connector.services import clock, schedules
 from integrations.flows.table import KINDS
+
+WHOLE = Q(scope="connection") | Q(scope="integration")
+"""Pauses that keep all of a flow from being polled, not one company code or site of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,22 @@ def _age(now: dt.datetime, at: dt.datetime | None) -> float | None:
 
 def pulses() -> Iterator[FlowPulse]:
     """Every flow that the tick polls, in four queries."""
-    now = clock.now()
-    states = {(s.integration_id, s.flow): s for s in FlowState.objects.filter(integration__enabled=True)}
-    whole = Q(scope="connection") | Q(scope="integration")
-    held = set(Pause.objects.filter(whole).exclude(state="ended").values_list("connection_id", "integration_id"))
-    paused_connections = {connection for connection, _ in held if connection is not None}
-    paused_integrations = {integration for _, integration in held if integration is not None}
-    for integration in Integration.objects.select_related("tenant").filter(enabled=True).order_by("slug"):
+    integrations = Integration.objects.select_related("tenant").filter(enabled=True).order_by("slug")
+    states = FlowState.objects.filter(integration__enabled=True)
+    return judged(integrations, states, Pause.objects.filter(WHOLE).exclude(state="ended"), clock.now())
+
+
+def judged(
+    integrations: Iterable[Integration], told: Iterable[FlowState], held: Iterable[Pause], now: dt.datetime
+) -> Iterator[FlowPulse]:
+    """The flows of these integrations that are on, from what is known of them; `held`: pauses that are not ended."""
+    states = {(s.integration_id, s.flow): s for s in told}
+    whole = [p for p in held if p.scope in ("connection", "integration")]
+    paused_connections = {p.connection_id for p in whole if p.connection_id is not None}
+    paused_integrations = {p.integration_id for p in whole if p.integration_id is not None}
+    for integration in integrations:
+        if not integration.enabled:
+            continue
         zone = zoneinfo.ZoneInfo(integration.tenant.timezone)
         resting = integration.pk in paused_integrations or not paused_connections.isdisjoint(
             (integration.source_id, integration.target_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import CharField, Count, Q, Value
 
-from connector.models import Integration, Package, Pause, Shipment, Transfer
+from connector.models import Installation, Integration, Package, Pause, Shipment, Tenant, Transfer
 from connector.services.transfers import needing_attention
 
 OPEN_STATES = ("waiting", "running", "in_doubt", "needs_approval", "failed")
@@ -67,3 +68,21 @@ def next_due(integration: Integration) -> str | None:
     waiting = Transfer.objects.filter(integration=integration, state__in=("waiting", "in_doubt"))
     at = waiting.order_by("due_at").values_list("due_at", flat=True).first()
     return at.isoformat() if at else None
+
+
+def brakes(tenants: Collection[int] | None) -> list[tuple[str, str]]:
+    """(what, why) of every brake that is on and concerns these tenants (None: all). One query, for it is asked on every page."""
+
+    def on(rows: Any, level: str) -> Any:
+        named = {"level": Value(level, output_field=CharField())}
+        named |= {"named": Value("", output_field=CharField())} if level == "" else {}
+        name = "named" if level == "" else "name"
+        return rows.filter(stop_buying=True).order_by().annotate(**named).values_list("level", name, "stop_buying_reason")
+
+    of_tenants, of_integrations = Tenant.objects.all(), Integration.objects.all()
+    if tenants is not None:
+        of_tenants, of_integrations = of_tenants.filter(pk__in=tenants), of_integrations.filter(tenant__in=tenants)
+    whole = on(Installation.objects.all(), "")
+    found = sorted(whole.union(on(of_tenants, "tenant"), on(of_integrations, "~"), all=True))
+    says = {"": "the whole installation", "tenant": "tenant {}", "~": "{}"}
+    return [(says[level].format(name), why) for level, name, why in found]

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q
-
 from connector.models import Connection, FlowState, Integration, Pause, TokenRow
 from connector.services import clock, counters, lateness, schedules
+from connector.services.engine import pauses
 from integrations.flows.table import KINDS, FlowDef
 
 DAYS = 7
@@ -93,21 +92,23 @@ def week(tenants: list[int] | None, zone: dt.tzinfo) -> Week:
     return Week(list(days.values()), sorted(spent, key=lambda s: -s.amount))
 
 
-def flows(integrations: Sequence[Integration]) -> list[FlowNow]:
-    """Every flow of these integrations (tenants loaded) against its schedule."""
+def flows(
+    integrations: Sequence[Integration], *, held: Sequence[Pause] | None = None, db_now: dt.datetime | None = None
+) -> list[FlowNow]:
+    """Every flow of these integrations (tenants loaded) against its schedule.
+
+    `held` (pauses that are not ended) and `db_now` (the database's time) where they were asked for already.
+    """
     now = clock.local_now()
-    states = {(s.integration_id, s.flow): s for s in FlowState.objects.filter(integration__in=[i.pk for i in integrations])}
-    late = {(p.integration, p.flow): p.late_s for p in lateness.pulses()}
-    concerned = Q(scope="connection") | Q(scope="integration")
-    open_pauses = list(Pause.objects.filter(concerned).exclude(state="ended"))
+    known = list(FlowState.objects.filter(integration__in=[i.pk for i in integrations]))
+    states = {(s.integration_id, s.flow): s for s in known}
+    told = list(Pause.objects.filter(lateness.WHOLE).exclude(state="ended")) if held is None else held
+    open_pauses = [p for p in told if p.scope in ("connection", "integration")]
+    late = {(p.integration, p.flow): p.late_s for p in lateness.judged(integrations, known, told, db_now or clock.now())}
     found = []
     for integration in integrations:
         zone = zoneinfo.ZoneInfo(integration.tenant.timezone)
-        mine = [
-            p
-            for p in open_pauses
-            if p.integration_id == integration.pk or p.connection_id in (integration.source_id, integration.target_id)
-        ]
+        mine = pauses.concerning(integration, open_pauses)
         for flow in KINDS[integration.kind].flows if integration.kind in KINDS else ():
             if not flow.available:
                 continue
@@ -166,11 +167,11 @@ class Health:
     logins: list[Login]
 
 
-def connections(found: Sequence[Connection]) -> list[Health]:
+def connections(found: Sequence[Connection], open_pauses: Sequence[Pause] | None = None) -> list[Health]:
     """Each connection with what stands still there, and why, and how its logins stand."""
     keys = [c.pk for c in found]
     held: dict[int, list[Pause]] = defaultdict(list)
-    for pause in Pause.objects.filter(connection__in=keys).exclude(state="ended"):
+    for pause in pauses.standing(keys, ()) if open_pauses is None else open_pauses:
         if pause.connection_id is not None:
             held[pause.connection_id].append(pause)
     logins: dict[int, list[Login]] = defaultdict(list)

@@ -106,8 +106,11 @@ def asking(rows: Sequence[RateQuote]) -> bool:
     return any(row.state == State.ASKED and row.created_at > since for row in rows)
 
 
-def to_approve(transfer: Transfer) -> RateQuote | None:
-    """The quote that a transfer waits with."""
+def to_approve(transfer: Transfer, newest: Sequence[RateQuote] = ()) -> RateQuote | None:
+    """The quote that a transfer waits with. `newest`: the record's newest ones, where they were read already."""
+    for row in newest:
+        if row.transfer_id == transfer.pk and row.to_buy:
+            return row
     return RateQuote.objects.filter(transfer=transfer, to_buy=True).order_by("-pk").first()
 
 

@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import segno
-from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_otp.oath import TOTP
 
@@ -61,14 +60,6 @@ def demanding(user: Any) -> QuerySet[Tenant]:
     """Tenants that want a second factor of this person. An owner sees all of them, so he owes it to each."""
     wanting = Tenant.objects.filter(second_factor_required=True)
     return wanting if user.is_superuser else wanting.filter(memberships__user=user.pk)
-
-
-def standing(user: Any) -> tuple[str, bool]:
-    """(what the session must hold: the id of the factor in use or "", whether some tenant demands one). One query."""
-    mine = SecondFactor.objects.filter(user=OuterRef("pk"), confirmed=True)
-    asked = get_user_model().objects.filter(pk=user.pk).annotate(factor=Subquery(mine.values("pk")[:1]))
-    factor, must = asked.annotate(must=Exists(demanding(user))).values_list("factor", "must").get()
-    return (f"{SecondFactor.model_label()}/{factor}" if factor else "", bool(must))
 
 
 # -- setting up --------------------------------------------------------------------------------------

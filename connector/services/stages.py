@@ -30,9 +30,14 @@ def ran(transfers: Sequence[Transfer]) -> set[tuple[int, str]]:
 
 def documents(records: Iterable[int]) -> dict[int, Document]:
     """What was read of these records last, by record id; without those that were never read."""
+    return told_by(Step.objects.filter(record__in=list(records), name=READ, state=Step.State.DONE, result__isnull=False))
+
+
+def told_by(steps: Iterable[Step]) -> dict[int, Document]:
+    """The same from steps that were read already; other steps among them are left out."""
     found: dict[int, Document] = {}
-    steps = Step.objects.filter(record__in=list(records), name=READ, state=Step.State.DONE, result__isnull=False)
-    for step in steps.order_by("pk"):
+    reads = [s for s in steps if s.name == READ and s.state == Step.State.DONE and s.result is not None]
+    for step in sorted(reads, key=lambda s: s.pk):
         try:
             found[step.record_id] = codec.decode(step.result, Document, step.schema)
         except codec.Undecodable:

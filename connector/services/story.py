@@ -45,9 +45,12 @@ class Event:
     rests_on_calls: bool = False
 
 
-def progress(transfer: Transfer, steps: Sequence[Step], sends: Sequence[EffectSend]) -> list[Mark]:
+def progress(
+    transfer: Transfer, steps: Sequence[Step], sends: Sequence[EffectSend], reads: Sequence[Step] | None = None
+) -> list[Mark]:
     """The stages of the transfer's flow, in order, with their evidence: version, our reference, tracking number.
 
+    `reads`: steps of the record, of any transfer, that tell what was read of it; they are asked for where they are not given.
     An optional stage is shown where it ran, or will run before anything is bought.
     """
     by_name = {step.name: step for step in steps}
@@ -56,7 +59,7 @@ def progress(transfer: Transfer, steps: Sequence[Step], sends: Sequence[EffectSe
     marks = []
     for stage in stages_of(transfer.flow, transfer.integration.options):
         step, send = by_name.get(stage.name), bought.get(stage.effect)
-        if stage.optional and step is None and (settled or not _comes(stage, transfer)):
+        if stage.optional and step is None and (settled or not _comes(stage, transfer, reads)):
             continue
         if stage.effect and send is not None and send.outcome == EffectSend.Outcome.DONE:
             told = send.result or {}
@@ -71,8 +74,9 @@ def progress(transfer: Transfer, steps: Sequence[Step], sends: Sequence[EffectSe
     return marks
 
 
-def _comes(stage: Stage, transfer: Transfer) -> bool:
-    needs = stages.Needs(transfer.integration, stages.documents([transfer.record_id]))
+def _comes(stage: Stage, transfer: Transfer, reads: Sequence[Step] | None) -> bool:
+    known = stages.documents([transfer.record_id]) if reads is None else stages.told_by(reads)
+    needs = stages.Needs(transfer.integration, known)
     return bool(needs(stage, transfer.flow, transfer.record))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +190,11 @@ def open_send(transfer: Transfer) -> EffectSend | None:
         .order_by("-number")
         .first()
     )
+
+
+def open_among(sends: Iterable[EffectSend]) -> EffectSend | None:
+    """The same among sends of the record that were read already."""
+    return max((send for send in sends if send.outcome in EffectSend.OPEN), key=lambda send: send.number, default=None)
 
 
 def _decidable(transfer: Transfer, reason: str) -> EffectSend:

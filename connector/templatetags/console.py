@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 
 from connector import permissions, times, words
 from connector.badges import badge
-from connector.models import Installation, Integration, Tenant
+from connector.services import overview
 
 register = template.Library()
 
@@ -126,12 +126,4 @@ def brakes(context: dict[str, Any]) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated or not permissions.can_somewhere(user, "view"):
         return {"brakes": []}
-    found = []
-    installation = Installation.objects.filter(stop_buying=True).first()
-    if installation is not None:
-        found.append(("the whole installation", installation.stop_buying_reason))
-    for tenant in permissions.scope(Tenant.objects.filter(stop_buying=True), user, lookup="pk"):
-        found.append((f"tenant {tenant}", tenant.stop_buying_reason))
-    for integration in permissions.scope(Integration.objects.filter(stop_buying=True), user):
-        found.append((f"{integration}", integration.stop_buying_reason))
-    return {"brakes": found}
+    return {"brakes": overview.brakes(permissions.tenants_for(user))}

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from connector.models import TokenRow
+from connector.models import Label, Package, TokenRow, Transfer
 from connector.services import clock, tokens
 from integrations.base.context import Token
 from tests.connector.admin_support import NOW, build, client_of, owner, transfer
@@ -30,19 +31,66 @@ def test_it_leads_to_the_causes_and_shows_only_the_tenants_own() -> None:
 
 def test_its_price_does_not_grow_with_what_there_is() -> None:
     house = build("alpha")
-    client = client_of(owner())
     url = reverse("admin:connector_live")
-    client.get(url)
-    with CaptureQueriesContext(
-        connection,
-    ) as before:
-        client.get(url)
+
+    def asked(client: Client, page: str = url) -> CaptureQueriesContext:
+        with CaptureQueriesContext(connection) as seen:
+            assert client.get(page).status_code == 200
+        return seen
+
+    people = [client_of(owner()), client_of(house.person("viewer"))]
+    before = [len(asked(client)) for client in people]
     for number in range(40, 70):
         transfer(house, number, "failed")
-    with CaptureQueriesContext(connection) as after:
-        client.get(url)
-    assert len(after) <= len(before) <= 50
+    for slug in ("beta", "gamma", "omega"):  # more integrations and connections, and limits shared with strangers
+        build(slug)
+    after = asked(people[0])
+    assert len(after) <= before[0] <= 22
+    assert len(asked(people[1])) <= before[1] <= 23, "who else counts on a limit is one question"
+    assert len(asked(people[0], reverse("admin:index"))) <= 26
     assert not [q["sql"] for q in after if "COUNT(*)" in q["sql"] and "connector_shipment" in q["sql"]]
+
+
+def test_a_documents_pages_cost_the_same_however_much_there_is() -> None:
+    house = build("alpha")
+    build("omega")
+    shipment = house.shipment
+    pages = [("shipment", shipment.pk, 16), ("transfer", shipment.transfer_id, 14)]
+    for more in (0, 1):
+        for person in (owner(), house.person("viewer")):
+            client = client_of(person)
+            for name, pk, most in pages:
+                with CaptureQueriesContext(connection) as seen:
+                    text = client.get(reverse(f"admin:connector_{name}_change", args=[pk])).content.decode()
+                assert house.mark in text
+                told = [q["sql"][:90] for q in seen]
+                assert len(seen) <= most - (not person.is_superuser), f"{name}, {more}: {told}"
+        for number in range(2 + 10 * more, 12 + 10 * more):
+            parcel = Package.objects.create(
+                tenant=house.tenant, shipment=shipment, carrier=house.target, sequence=number, tracking_number=f"7947{number:08d}"
+            )
+            label = {"media_type": "application/pdf", "data": b"%PDF", "sha256": "0", "size": 4, "created_at": NOW}
+            Label.objects.create(tenant=house.tenant, package=parcel, **label)
+        transfer(house, 90 + more, "failed")
+
+
+def test_a_documents_page_finds_what_another_transfer_read() -> None:
+    house = build("alpha")
+    failed = house.transfers["failed"]
+    later = Transfer.objects.create(
+        tenant=house.tenant,
+        integration=house.integration,
+        record=failed.record,
+        flow="void",
+        source_key=failed.source_key,
+        revision=2,
+        state="done",
+        due_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    text = client_of(owner()).get(reverse("admin:connector_transfer_change", args=[later.pk])).content.decode()
+    assert "It has not begun yet." in text, "steps of the other transfer are not its own"
 
 
 def test_an_empty_installation_has_no_dead_end() -> None:

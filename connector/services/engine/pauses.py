@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +22,19 @@ def open_pauses(integration: Integration) -> list[Pause]:
         .exclude(state="ended")
         .annotate(db_now=clock.at())
     )
+
+
+def standing(connections: Collection[int], integrations: Collection[int]) -> list[Pause]:
+    """Every pause that is not ended and concerns any of these, the newest first."""
+    return list(
+        Pause.objects.filter(Q(connection_id__in=connections) | Q(integration_id__in=integrations)).exclude(state="ended")
+    )
+
+
+def concerning(integration: Integration, found: Iterable[Pause]) -> list[Pause]:
+    """Those of these pauses that concern an integration."""
+    ends = (integration.source_id, integration.target_id)
+    return [p for p in found if p.integration_id == integration.pk or p.connection_id in ends]
 
 
 def pause(integration: Integration, connection: Connection, error: ConfigurationError, step: str = "") -> Pause:

@@ -43,6 +43,7 @@ RIGHTS: tuple[tuple[Act, str], ...] = (
     ),
     ("administer", "Require a second factor at the tenant"),
     ("administer", "Have a flow look again at everything that is ready, or further back than usual"),
+    ("administer", "Have webhook posts that could not be read tried again"),
     ("administer", "Make, change and remove alert channels (an operator may try one)"),
     ("own", "Make tenants, administrators and other owners"),
     ("own", "See the queue, failed tasks, and the audit of the installation"),

@@ -100,6 +100,7 @@ ACTS = {
     "turned_up_late": "Turned up late at the carrier",
     "compare": "Comparison begun",
     "compared": "ERP, carrier and our books compared",
+    "posts_read_again": "Webhook posts to be read again",
     "remedied": "Remedy of a comparison's finding pressed",
     "late_answer": "A late answer came in",
     "tracking": "News of the parcel",

@@ -20,7 +20,7 @@ from connector.forms import VendorForm
 from connector.forms.fields import place_errors
 from connector.forms.setup import CompanyRows, ConnectionForm, settings_initial
 from connector.models import CompanyCode, Connection, Exchange, Integration, Pause, Tenant
-from connector.services import configuration, pinging, simulator_console
+from connector.services import configuration, pinging, simulator_console, webhooks
 from connector.services.configuration import ConnectionInput, InvalidConfiguration
 from connector.services.shipments import NotPossible
 from connector.times import column
@@ -70,6 +70,7 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
     empty_hint = "A connection is one account at the ERP or at a carrier. An administrator adds one for each."
     acts = {
         "ping": ("operate", "do_ping"),
+        "read-posts": ("administer", "do_read_posts"),
         "simulator": ("operate", "do_simulator"),
         "simulator-fault": ("operate", "do_simulator_fault"),
         "simulator-behave": ("operate", "do_simulator_behave"),
@@ -111,6 +112,10 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
             raise NotPossible("A ping of this connection is under way; its result appears on the connection's page.")
         return "The ping is under way."
 
+    def do_read_posts(self, request: HttpRequest, obj: Connection) -> str:
+        number = webhooks.read_again(obj, actor=actor_of(request))
+        return f"{number} post{'' if number == 1 else 's'} of {obj} will be read once more, within a minute."
+
     def do_simulator(self, request: HttpRequest, obj: Connection) -> str:
         entered = {key: str(value) for key, value in request.POST.items()}
         return simulator_console.act(obj, entered.get("what", ""), entered, actor=actor_of(request))
@@ -123,6 +128,8 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
         return simulator_console.faults_off(obj, request.POST.get("fault", ""), actor=actor_of(request))
 
     def after_act(self, request: HttpRequest, obj: Any) -> str:
+        if request.POST.get("back") == "queue" and request.user.is_superuser:
+            return reverse("admin:django_q_ormq_changelist")
         if "/do/simulator" in request.path:
             return f"{reverse('admin:connector_simulators')}#c{obj.pk}"
         return reverse("admin:connector_connection_change", args=[obj.pk])
@@ -149,6 +156,8 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
             "pauses": Pause.objects.filter(connection=obj).exclude(state="ended"),
             "exchanges": Exchange.objects.filter(connection=obj).order_by("-pk")[:20],
             "running": obj.ping_started_at is not None,
+            "unreadable": webhooks.unreadable(obj),
+            "most": webhooks.AGAIN,
         }
 
     def ping_result_view(self, request: HttpRequest, pk: int) -> TemplateResponse:

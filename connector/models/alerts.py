@@ -21,6 +21,7 @@ class Cause(models.TextChoices):
     BRAKE = "brake", "Brake switched"
     DEADLINE = "deadline", "Deadline missed"
     FINDING = "finding", "Books do not agree"
+    POST = "post", "Webhook post not readable"
 
 
 URGENT = frozenset({Cause.PAUSED, Cause.IN_DOUBT})

@@ -45,7 +45,7 @@ from connector.models import (
 )
 from connector.models.alerts import URGENT, Cause
 from connector.models.secrets import UnreadableSecret
-from connector.services import audit, clock, deadlines, keys, mailing, schedules, vendors
+from connector.services import audit, clock, deadlines, keys, mailing, schedules, vendors, webhooks
 from connector.services.configuration_checks import ConfigError, InvalidConfiguration
 from connector.services.database import release_connection
 from connector.services.reconcile import findings
@@ -171,7 +171,15 @@ def look(polled: Collection[str] = ()) -> int:
     now = clock.now()
     mark = Installation.objects.filter(pk=1).values_list("alerts_looked_at", flat=True).first()
     since = (mark or now) - OVERLAP
-    found = [*_pauses(since), *_transfers(since), *_late(now, polled), *_budgets(now), *_deadlines(), *_findings(since)]
+    found = [
+        *_pauses(since),
+        *_transfers(since),
+        *_late(now, polled),
+        *_budgets(now),
+        *_deadlines(),
+        *_findings(since),
+        *_posts(since),
+    ]
     keys.installation()
     with transaction.atomic():
         if found:
@@ -363,6 +371,21 @@ def _findings(since: dt.datetime) -> Iterable[_Found]:
             f"{finding.integration}: {kind.title}",
             kind.says,
             f"{page}?kind={finding.kind}&integration={finding.integration_id}",
+        )
+
+
+def _posts(since: dt.datetime) -> Iterable[_Found]:
+    """What vendors posted and nobody could read. One that was tried again and given up again counts again."""
+    for post in webhooks.given_up_since(since):
+        yield _Found(
+            f"post:{post.pk}:{post.ended_at:%Y%m%d%H%M%S}",
+            post.tenant_id,
+            Cause.POST,
+            "",
+            f"connection:{post.connection_id}",
+            f"{post.connection}: a webhook post could not be read",
+            "Nothing is lost: it is kept, and what it told comes with the next poll. An administrator may have it tried again.",
+            reverse("admin:connector_connection_change", args=[post.connection_id]),
         )
 
 

@@ -20,7 +20,8 @@ from django.db.models.constants import OnConflict
 
 from connector.models import Connection, WebhookDelivery
 from connector.models.connections import UnreadableSecret
-from connector.services import clock, tracking, vendors, wake
+from connector.services import audit, clock, tracking, vendors, wake
+from connector.services.shipments import NotPossible
 from integrations import registry
 from integrations.base.errors import IntegrationError
 from integrations.base.tracking import UnreadablePush
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 1_000_000
 GROUP = 200
 TRIES = 5
+AGAIN = 1000
+"""So many posts are tried again by one press, and told of at once."""
 WAKE_UPS = 100
 """A queue as long as this is not being served, or a look for posts stands in it already: nothing is added."""
 
@@ -121,6 +124,7 @@ def waiting() -> bool:
 class Backlog:
     """Posts of one connection that nobody has taken in: those that wait, since when, and those given up as unreadable."""
 
+    pk: int
     connection: str
     waiting: int
     oldest: dt.datetime | None
@@ -131,11 +135,39 @@ def backlog() -> list[Backlog]:
     """By connection, where there are any (one query)."""
     state = WebhookDelivery.State
     waits, failed = Q(state=state.RECEIVED), Q(state=state.FAILED)
-    rows = WebhookDelivery.objects.filter(waits | failed).order_by("connection__slug").values("connection__slug")
+    rows = WebhookDelivery.objects.filter(waits | failed).order_by("connection__slug").values("connection__slug", "connection")
     counted = rows.annotate(
         waiting=Count("pk", filter=waits), oldest=Min("received_at", filter=waits), failed=Count("pk", filter=failed)
     )
-    return [Backlog(r["connection__slug"], r["waiting"], r["oldest"], r["failed"]) for r in counted]
+    return [Backlog(r["connection"], r["connection__slug"], r["waiting"], r["oldest"], r["failed"]) for r in counted]
+
+
+def unreadable(connection: Connection) -> int:
+    """How many posts of this connection were given up; at most `AGAIN` are counted."""
+    return WebhookDelivery.objects.filter(connection=connection, state=WebhookDelivery.State.FAILED)[:AGAIN].count()
+
+
+def given_up_since(moment: dt.datetime) -> Any:
+    """Posts that were given up since then, oldest first, `AGAIN` at most: what alerts tell."""
+    found = WebhookDelivery.objects.filter(state=WebhookDelivery.State.FAILED, ended_at__gte=moment)
+    return found.select_related("connection").defer("body").order_by("ended_at", "pk")[:AGAIN]
+
+
+def read_again(connection: Connection, *, actor: str) -> int:
+    """Have the posts of this connection that were given up tried once more, the oldest `AGAIN`; how many. Raises NotPossible.
+
+    News that are known by now, or are older than what is known, change nothing when they are taken in.
+    """
+    state = WebhookDelivery.State
+    with transaction.atomic():
+        oldest = WebhookDelivery.objects.filter(connection=connection, state=state.FAILED).order_by("pk").values("pk")[:AGAIN]
+        again = WebhookDelivery.objects.filter(pk__in=list(oldest.values_list("pk", flat=True)), state=state.FAILED)
+        number: int = again.update(state=state.RECEIVED, attempts=0, ended_at=None, result=None)
+        if not number:
+            raise NotPossible("No post of this connection was given up.")
+        audit.append(connection.tenant, audit.Draft("posts_read_again", {"posts": number}, obj=connection, actor=actor))
+        wake.hooks()
+    return number
 
 
 def take_in() -> int:
@@ -212,4 +244,16 @@ def _end(pk: int, state: str, told: dict[str, Any]) -> None:
     WebhookDelivery.objects.filter(pk=pk).update(state=state, ended_at=clock.at(), result=told)
 
 
-__all__ = ["GROUP", "MAX_BYTES", "Backlog", "backlog", "receive", "take_in", "waiting"]
+__all__ = [
+    "AGAIN",
+    "GROUP",
+    "MAX_BYTES",
+    "Backlog",
+    "backlog",
+    "given_up_since",
+    "read_again",
+    "receive",
+    "take_in",
+    "unreadable",
+    "waiting",
+]

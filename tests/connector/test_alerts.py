@@ -35,6 +35,7 @@ from connector.models import (
     Shipment,
     Tenant,
     Transfer,
+    WebhookDelivery,
 )
 from connector.models.alerts import Cause
 from connector.services import alerts, clock, configuration, vendors
@@ -607,10 +608,35 @@ def test_a_tick_finds_and_wakes_and_the_task_sends(receiver: Receiver) -> None:
     assert len(receiver.got) == 1
 
 
+def test_unreadable_posts_are_told_once_and_together(receiver: Receiver) -> None:
+    house = house_of()
+    hook(house.tenant, receiver)
+    alerts.look(FLOWS)
+    for n in range(3):
+        WebhookDelivery.objects.create(
+            tenant=house.tenant,
+            connection=house.target,
+            digest=f"{n:064d}",
+            body=b"the recipient lives in Elm Street",
+            state="failed",
+            received_at=clock.now(),
+            ended_at=clock.now(),
+        )
+    alerts.look(FLOWS)
+    alerts.look(FLOWS)
+    alert = Alert.objects.get(cause="post")
+    assert (alert.count, alert.tenant) == (3, house.tenant) and str(house.target) in alert.title
+    assert "Elm Street" not in alert.title + alert.detail
+    assert alert.link == reverse("admin:connector_connection_change", args=[house.target.pk])
+    WebhookDelivery.objects.filter(digest=f"{0:064d}").update(ended_at=clock.now() + dt.timedelta(seconds=5))
+    alerts.look(FLOWS)
+    assert Alert.objects.get(cause="post").count == 4, "given up again after another try"
+
+
 def test_an_idle_look_is_cheap(django_assert_max_num_queries: Any) -> None:
     house_of()
     alerts.look(FLOWS)
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(29):
         alerts.look(FLOWS)
 
 

@@ -17,7 +17,7 @@ from django_q.signing import SignedPackage
 from django_q.status import Stat, Status
 from django_q.tasks import async_task
 
-from connector.models import Heartbeat, WebhookDelivery
+from connector.models import AuditEntry, Heartbeat, WebhookDelivery
 from connector.services import clock, heartbeat, metrics, queue
 from connector.workers import ALLOWED_TASKS
 from tests.connector.admin_support import build, client_of, owner
@@ -80,6 +80,43 @@ def test_posts_that_nobody_has_taken_in_are_told_by_connection() -> None:
     )
     [age] = [line for line in lines if line.startswith("ml_connector_oldest_webhook_post_seconds ")]
     assert 540 <= float(age.split()[1]) < 900
+
+
+def test_unreadable_posts_are_tried_again_by_an_administrator() -> None:
+    house, other = build("alpha"), build("omega")
+    connection = house.target
+    for n, (whose, state) in enumerate(((house, "failed"), (house, "failed"), (house, "done"), (other, "failed"))):
+        WebhookDelivery.objects.create(
+            tenant=whose.tenant,
+            connection=whose.target,
+            digest=f"{n:064d}",
+            body=b"x",
+            state=state,
+            attempts=5,
+            result={"error": "unreadable"},
+            received_at=clock.now(),
+            ended_at=clock.now(),
+        )
+    url = reverse("admin:connector_connection_do", args=[connection.pk, "read-posts"])
+    assert url in page() and "Try to read them again" not in page("admin:index")
+    own = reverse("admin:connector_connection_change", args=[connection.pk])
+    assert url in client_of(house.person("administrator")).get(own).content.decode()
+    for person, status in (("viewer", 403), ("operator", 403)):
+        client = client_of(house.person(person))
+        assert client.post(url).status_code == status and url not in client.get(own).content.decode()
+    assert client_of(other.person("administrator")).post(url).status_code == 404
+    assert WebhookDelivery.objects.filter(state="failed").count() == 3
+
+    answer = client_of(house.person("administrator")).post(url, {"back": "queue"})
+    assert answer.headers["Location"] == own, "the queue's page is the owner's"
+    states = WebhookDelivery.objects.filter(connection=connection).order_by("digest")
+    assert list(states.values_list("state", "attempts")) == [("received", 0), ("received", 0), ("done", 5)]
+    assert WebhookDelivery.objects.get(connection=other.target).state == "failed"
+    entry = AuditEntry.objects.get(act="posts_read_again")
+    assert (entry.facts, entry.object_id, entry.actor) == ({"posts": 2}, connection.pk, "user:administrator-alpha")
+    text = client_of(owner()).post(url, {"back": "queue"}, follow=True).content.decode()
+    assert "No post of this connection was given up." in text and "Waiting wake-ups" in text
+    assert AuditEntry.objects.filter(act="posts_read_again").count() == 1
 
 
 def test_no_stored_package_is_carried_out() -> None:

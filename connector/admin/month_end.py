@@ -102,6 +102,12 @@ def last_month(tenant: Tenant) -> tuple[dt.date, dt.date]:
     return last.replace(day=1), last
 
 
+def this_month(tenant: Tenant) -> tuple[dt.date, dt.date]:
+    """First day of the present month and today, in the tenant's zone."""
+    today = clock.local_now().astimezone(zoneinfo.ZoneInfo(tenant.timezone)).date()
+    return today.replace(day=1), today
+
+
 class MonthEndPages:
     """The month-end page; mixed into the shipments' admin."""
 
@@ -141,6 +147,8 @@ class MonthEndPages:
             timezone.activate(wanted.zone)
             after, before = (request.GET.get(name, "")[:60] for name in ("after", "before"))
             shown = {"found": month_end.page(wanted, after=after, before=before), "wanted": wanted}
+            first, today = this_month(form.chosen)
+            shown["this_month"] = urlencode({"first": first.isoformat(), "last": today.isoformat(), "tenant": form.chosen.pk})
             if not after and not before:
                 shown["totals"] = month_end.totals(wanted)
         told = [(name, value) for name, value in form.data.items() if value] if form is not None else []

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from connector.admin.base import TenantAdmin, actor_of
+from connector.forms.fields import choice_words
 from connector.models import Integration, Shipment, Transfer
 from connector.services import quotes, rate_rules
 from connector.services.configuration import InvalidConfiguration
@@ -80,7 +81,7 @@ class RulesForm(forms.Form):
         table: dict[str, Option] = {option.name: option for option in KINDS[integration.kind].options}
         for name, field in self.fields.items():
             field.label, field.help_text = table[name].label, table[name].help
-        self.fields["rate_rule"].choices = [(c, c.replace("_", " ")) for c in table["rate_rule"].choices]  # type: ignore[attr-defined]
+        self.fields["rate_rule"].choices = [(c, choice_words(c)) for c in table["rate_rule"].choices]  # type: ignore[attr-defined]
         self.fields["rate_services"].help_text += " Separated by commas."
 
     def clean_rate_services(self) -> list[str]:

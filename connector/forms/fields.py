@@ -222,7 +222,7 @@ def setting_field(setting: SettingField, default: Any) -> forms.Field:
         widget = forms.NumberInput(attrs={"placeholder": str(default)})
         return forms.IntegerField(min_value=setting.minimum, max_value=setting.maximum, widget=widget, **told)
     if setting.kind == "choice":
-        return forms.ChoiceField(choices=[(UNSET, _said(default)), *((c, c) for c in setting.choices)], **told)
+        return forms.ChoiceField(choices=[(UNSET, f"{default} (the default)"), *((c, c) for c in setting.choices)], **told)
     return forms.CharField(max_length=200, widget=forms.TextInput(attrs={"placeholder": str(default or "")}), **told)
 
 

@@ -309,6 +309,10 @@ class IntegrationForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         told: dict[str, Any] = super().clean() or {}
+        for flow in self.flows:
+            every, daily = (told.get(f"schedule_{flow.name}_{part}") for part in ("every", "daily"))
+            if every is not None and daily:
+                self.add_error(f"schedule_{flow.name}_daily", "Enter minutes or times, not both: empty one of the two.")
         if self.errors:
             return told
         stored = self.before.schedule if self.before else {}

@@ -96,6 +96,7 @@ def test_options_and_schedules_are_entered_field_by_field(house: House) -> None:
     [
         ("schedule_ship_daily", "6 o'clock", "02:00"),
         ("schedule_ship_every", "0", "1"),
+        ("schedule_track_daily", "06:00", "not both"),
         ("schedule_ship_days", [], "day"),
         ("option_label_stock_type", "STOCK_4X6", "label_format"),
         ("option_scan_within_hours", "-1", "0"),
@@ -105,7 +106,7 @@ def test_options_and_schedules_are_entered_field_by_field(house: House) -> None:
 def test_what_is_wrong_is_told_at_its_field(house: House, field: str, value: Any, said: str) -> None:
     url = edit_url("integration", house.integration)
     client = client_of(house.person("operator"))
-    answer = client.post(url, untouched(client, url) | {field: value})
+    answer = client.post(url, untouched(client, url) | {"schedule_track_every": "30", field: value})
     errors = answer.context["form"].errors
     assert list(errors) == [field] and said in str(errors[field]), errors
     [section] = [s for s in answer.context["form"].sections if field in s.names]

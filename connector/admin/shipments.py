@@ -175,7 +175,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
         # Named, because the index begins with the tenant: the owner's scope names none.
         tenants = getattr(request, "_mlc_tenants", None)
         found = found.filter(tenant__in=tenants) if tenants is not None and len(tenants) <= history.MERGED else found
-        return queryset.filter(pk__in=found.values("shipment")), False
+        return history.bearing(queryset, found), False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[HistoryList]:
         return HistoryList

@@ -18,13 +18,17 @@ from django.db import connection
 from django.db.models import BooleanField, DateField, DateTimeField, DecimalField, F, Func, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
-from connector.models import Shipment
+from connector.models import Reference, Shipment
 
 MERGED = 20
 """Up to so many tenants are read one by one and merged; beyond, the database sorts what it may."""
 
 SUGGESTED = ("service", "company_code", "site", "cost_center")
 """Columns whose values are proposed while typing."""
+
+
+LOOKED_AHEAD = 12_000
+"""So many hits of a search are read before the page is asked for; of more the database walks the newest shipments first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +252,29 @@ def batches(
             return
         last = found[-1]
         place = (getattr(last, order.column) if order.column else None, last.pk)
+
+
+def bearing(rows: QuerySet[Shipment], references: QuerySet[Reference]) -> QuerySet[Shipment]:
+    """Those of these shipments to which any of these references (narrowed by tenant and number) leads; nothing is left out.
+
+    Asked in one piece, the database guesses whether few or many fit, and where it guesses wrong it walks through the
+    references of all newer shipments to find the first that fits. So they are looked up by their own index before; where they
+    turn out to be very many, the first ones are found soon by walking.
+    """
+    found = list(references.order_by().values_list("shipment_id", flat=True)[: LOOKED_AHEAD + 1])
+    if len(found) > LOOKED_AHEAD:
+        return rows.filter(pk__in=references.values("shipment"))
+    return rows.filter(_one_of(sorted(set(found))))
+
+
+def _one_of(pks: Sequence[int]) -> Func:
+    """Whether the row's id is among these, given in one piece: as thousands of parameters they cost more than the query."""
+    text = ",".join(map(str, pks))
+    if connection.vendor == "postgresql":
+        listed, joiner, template = f"{{{text}}}", " = ANY(", "(%(expressions)s::bigint[]))"
+    else:
+        listed, joiner, template = f"[{text}]", " IN (SELECT value FROM json_each(", "(%(expressions)s)))"
+    return Func(F("pk"), Value(listed), arg_joiner=joiner, template=template, output_field=BooleanField())
 
 
 def with_columns(rows: QuerySet[Shipment], columns: Iterable[str], order: Order) -> QuerySet[Shipment]:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from connector.models import Shipment
+from connector.models import Reference, Shipment
 from connector.services import history
 from tests.connector.admin_support import NOW, House, build, client_of, owner
 
@@ -260,3 +260,21 @@ def test_pages_over_several_tenants_are_merged_in_order(
     assert merged == plain and list(reversed(back)) == merged
     monkeypatch.undo()
     assert numbers(client.get(reverse(LIST), {"q": "zz"}).content.decode()) == []
+
+
+@pytest.mark.parametrize("ahead", [0, 2, 12_000])
+def test_a_search_leaves_nothing_out_however_many_fit(houses: tuple[House, House], monkeypatch: Any, ahead: int) -> None:
+    monkeypatch.setattr(history, "LOOKED_AHEAD", ahead)
+    house, other = houses
+    for whose in houses:
+        for n in range(3):
+            made = ship(whose, f"N{n:03d}{whose.mark[-5:]}", service="FEDEX_GROUND" if n else "SAME_DAY")
+            for kind in ("order", "tracking"):  # two numbers of one shipment that both fit: one row
+                Reference.objects.create(tenant=whose.tenant, shipment=made, kind=kind, value=f"4711-{n}", normalised=f"4711{n}")
+    client = client_of(house.person("viewer"))
+    listed = [f"N{n:03d}alpha" for n in (2, 1, 0)]
+    assert numbers(client.get(reverse(LIST), {"q": "4711"}).content.decode()) == listed
+    assert numbers(client.get(reverse(LIST), {"q": "4711", "service": "SAME_DAY"}).content.decode()) == listed[2:]
+    assert numbers(client.get(reverse(LIST), {"q": "47111"}).content.decode()) == listed[1:2]
+    assert numbers(client.get(reverse(LIST), {"q": "4712"}).content.decode()) == []
+    assert len(numbers(client_of(owner()).get(reverse(LIST), {"q": "4711"}).content.decode())) == 6

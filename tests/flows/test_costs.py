@@ -206,7 +206,7 @@ def test_an_invoice_file_reaches_the_charges_once(world: World) -> None:
     found = sorted(part for parts in costs_of(world).values() for part in parts)
     assert found == [Decimal("10.01"), Decimal("30.02")] and posts(world) == 2
     assert sorted(FreightCharge.objects.values_list("invoiced", flat=True)) == found
-    assert [c.kind for c in costs.history(shipment)] == ["invoice"]
+    assert [c.kind for c in costs.history(Shipment.objects.get())] == ["invoice"]
 
 
 # -- accounting ----------------------------------------------------------------------------------------

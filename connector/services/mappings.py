@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.models import F, Q
@@ -22,7 +22,7 @@ from connector.services.engine.effects import reference_of
 from connector.services.shipments import NotPossible
 from integrations import registry
 from integrations.base.errors import IntegrationError
-from integrations.base.preview import Preview, Previewer
+from integrations.base.preview import PlannedWrite, Preview, Previewer
 from integrations.base.records import Document
 from integrations.base.vendor import Role
 from integrations.flows.table import INCOTERMS, KINDS, Kind, is_on
@@ -159,6 +159,10 @@ def document(integration: Integration, state: State, name: str, recent: Sequence
     return Seen(record, made)
 
 
+LABELS_NUMBER = "the label's number"
+"""Stands for the tracking number in what is shown before there is one."""
+
+
 # -- dry run -----------------------------------------------------------------------------------------
 
 
@@ -167,6 +171,7 @@ class DryRun:
     """The request that would buy the label, or why there would be none. The paying account shows its last four characters.
 
     `address_call` and `address_body`: the question about the address that goes before it, where one does.
+    `writes`: what would then be written into the ERP, by its adapter's own decision; `write_problem`: why nothing would be.
     `quote_call` and `quote_body`: the question for prices that would come first, where the integration asks for them.
     """
 
@@ -178,6 +183,8 @@ class DryRun:
     remedy: str = ""
     address_call: str = ""
     address_body: Any = None
+    writes: tuple[PlannedWrite, ...] = ()
+    write_problem: str = ""
     quote_call: str = ""
     quote_body: Any = None
 
@@ -187,7 +194,7 @@ def dry_run(integration: Integration, seen: Seen, preview: Preview) -> DryRun:
     if preview.request is None:
         return DryRun(problem=preview.message, remedy=preview.remedy)
     reference = _reference(integration, seen)
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = _written_back(integration, seen, preview)
     try:
         carrier = vendors.open_adapter(integration.target)
         if is_on(integration.options.get("address_check")):
@@ -204,6 +211,20 @@ def dry_run(integration: Integration, seen: Seen, preview: Preview) -> DryRun:
         return DryRun(carrier.create_call, reference, _masked(body, carrier.account), notes, **asked)
     except IntegrationError as error:
         return DryRun(problem=error.message, remedy=error.remedy, **asked)
+
+
+def _written_back(integration: Integration, seen: Seen, preview: Preview) -> dict[str, Any]:
+    """What would be written into the ERP after the label is bought; of an invented document nothing is known there."""
+    if seen.step is None:
+        return {"write_problem": "Shown for a document that was read: the sample has no record in the ERP."}
+    try:
+        write = previewer(integration, State.of(integration)).write_back(seen.record, preview, LABELS_NUMBER)
+        erp = vendors.open_adapter(integration.source)
+        planned = erp.describe_tracking(seen.document, write)
+    except IntegrationError as error:
+        return {"write_problem": f"{error.message} {error.remedy}".strip()}
+    shown = "as read" if seen.document.version else "none was read"
+    return {"writes": tuple(replace(one, headers=one.headers | {"If-Match": shown}) for one in planned)}
 
 
 def _reference(integration: Integration, seen: Seen) -> str:

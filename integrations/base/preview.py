@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from integrations.base.records import Document, Goods, ShipmentRequest
+from integrations.base.records import Document, Goods, ShipmentRequest, WriteBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,21 @@ class Preview:
         return next((seen for seen in self.slots if seen.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedWrite:
+    """A change of a record as it would be sent, were the record still as it was read. Nothing of it is sent.
+
+    `call` is method and address; an empty `body` means that all of it stands there already. `left`: fields that the
+    connection's profile does not name, or that somebody else has filled.
+    """
+
+    call: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    left: tuple[str, ...] = ()
+    note: str = ""
+
+
 class Previewer(Protocol):
     """Shows one integration's mapping; made once for many documents. `integration` may differ from what is stored."""
 
@@ -53,8 +68,11 @@ class Previewer(Protocol):
     def needs(self, stage: str, record: Any, document: Document) -> bool:
         """Whether a document goes through an optional stage of the flow. Raises nothing that a document can cause."""
 
+    def write_back(self, record: Any, preview: Preview, number: str) -> WriteBack:
+        """What would be written into the ERP after `preview`'s request has bought a label with this number."""
+
     def sample(self) -> Document:
         """An invented document, for looking before there is a real one."""
 
 
-__all__ = ["Preview", "Previewer", "SlotSeen"]
+__all__ = ["PlannedWrite", "Preview", "Previewer", "SlotSeen"]

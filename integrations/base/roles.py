@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from integrations.base.address_checks import AddressCheck
+from integrations.base.preview import PlannedWrite
 from integrations.base.rates import Quote
 from integrations.base.records import (
     Address,
@@ -119,6 +120,9 @@ class Erp(Pingable, Protocol):
         Raises FieldConflict when the tracking field holds a value that is neither `base` nor ours,
         Conflict when the version moved three times running, Rejected when the ERP refuses.
         """
+
+    def describe_tracking(self, document: Document, write: WriteBack) -> tuple[PlannedWrite, ...]:
+        """What `write_tracking` would send, were the record as this document was read; calls nobody. Raises as it does."""
 
     def status_targets(self, kind: str) -> frozenset[str]:
         """Which parts of a `StatusWrite` this ERP has fields for on documents of a kind; empty: there is nothing to write."""

@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from connector.models import Integration, Site, SourceRecord, Step
-from connector.services import clock
+from connector.services import clock, shipments
 from connector.services.engine import codec
 from connector.services.engine.signals import Skipped
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.preview import Preview, SlotSeen
-from integrations.base.records import Address, Document, DocumentLine, Goods, HandlingUnit, ShipmentRequest
+from integrations.base.records import Address, Document, DocumentLine, Goods, HandlingUnit, ShipmentRequest, WriteBack
 from integrations.flows import mapping
-from integrations.flows.ship import ship_context
+from integrations.flows.ship import ship_context, write_of
 from integrations.flows.table import Slot
 
 
@@ -43,6 +43,12 @@ class Ship:
             return Preview(told, request, mapping.wanted_date_of(context, document))
         except (Skipped, Rejected, ConfigurationError) as end:
             return Preview(seen, code=end.code, message=end.message, remedy=end.remedy)
+
+    def write_back(self, record: SourceRecord, preview: Preview, number: str) -> WriteBack:
+        """By the flow's own rule; numbers of labels bought before may be overwritten, as when it ships."""
+        ours = frozenset({number, *(shipments.numbers_of(record) if record.pk is not None else ())})
+        shipped = preview.request.ship_date if preview.request is not None else None
+        return write_of(self.integration, self._site(record), number, shipped, ours)
 
     def needs(self, stage: str, record: SourceRecord, document: Document) -> bool:
         """Goods are read where customs wants to know what is inside."""

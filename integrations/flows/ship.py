@@ -219,23 +219,22 @@ def _live(run: Run) -> Any:
 
 
 def _write_of(run: Run, label: BoughtShipment, *, overwrite: bool) -> WriteBack:
-    integration = run.job.integration
-    ship_date: dt.datetime | None = None
-    if _option(integration, "write_ship_date") and label.ship_date:
-        site = run.site()
-        zone = zoneinfo.ZoneInfo(site.timezone if site is not None else integration.tenant.timezone)
-        ship_date = dt.datetime.combine(label.ship_date, dt.time(), tzinfo=zone).astimezone(dt.UTC)
     ours = {label.master_tracking_number, *(p.tracking_number for p in label.packages)}
     if run.source_record.generation > 1 or label.adopted:
         ours |= shipments.numbers_of(run.source_record)
-    return WriteBack(
-        tracking_number=label.master_tracking_number,
-        carrier=_option(integration, "forwarder_to_write"),
-        ship_date=ship_date,
-        ours=frozenset(ours),
-        overwrite=overwrite,
-        quoted=_quoted(run) if rates.wanted(run) else None,
-    )
+    found = write_of(run.job.integration, run.site(), label.master_tracking_number, label.ship_date, frozenset(ours))
+    return replace(found, overwrite=overwrite, quoted=_quoted(run) if rates.wanted(run) else None)
+
+
+def write_of(
+    integration: Integration, site: Site | None, number: str, shipped: dt.date | None, ours: frozenset[str]
+) -> WriteBack:
+    """What an integration writes of a label into the ERP."""
+    ship_date: dt.datetime | None = None
+    if _option(integration, "write_ship_date") and shipped:
+        zone = zoneinfo.ZoneInfo(site.timezone if site is not None else integration.tenant.timezone)
+        ship_date = dt.datetime.combine(shipped, dt.time(), tzinfo=zone).astimezone(dt.UTC)
+    return WriteBack(number, _option(integration, "forwarder_to_write"), ship_date, ours=ours)
 
 
 def _quoted(run: Run) -> Money | None:

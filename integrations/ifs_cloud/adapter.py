@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from integrations.base.context import Company, Context
 from integrations.base.errors import ConfigurationError, IntegrationError, OutcomeUnknown, Rejected
 from integrations.base.http import Answer
+from integrations.base.preview import PlannedWrite
 from integrations.base.records import (
     ChargeOrder,
     Document,
@@ -357,6 +358,15 @@ class IfsCloud(Attaching):
         shipment = self.profile.shipment
         decide = writing.TrackingWrite(write, shipment)
         return self._change(key, decide, "write tracking")
+
+    def describe_tracking(self, document: Document, write: WriteBack) -> tuple[PlannedWrite, ...]:
+        """The PATCH of `write_tracking` on the header as it was read, by the same decision."""
+        if (kind := kind_of(document.key)) in ORDER_KINDS:
+            return self._orders[kind].describe_tracking(delivery_of(document.key), document, write)
+        shipment = self.profile.shipment
+        decide = writing.TrackingWrite(write, shipment)
+        key: dict[str, Value] = {shipment.key: mapping.shipment_of(document.key)}
+        return (self.client.planned(shipment.header, key, decide(document.raw), document.version, decide.skipped),)
 
     def status_targets(self, kind: str) -> frozenset[str]:
         """Parts of a `StatusWrite` for which the profile names a field on documents of that kind."""

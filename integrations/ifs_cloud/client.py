@@ -28,6 +28,7 @@ from integrations.base.errors import (
     Unavailable,
 )
 from integrations.base.http import Answer, retry_after_s
+from integrations.base.preview import PlannedWrite
 from integrations.base.roles import SendTicket
 from integrations.ifs_cloud.odata import Metadata, NotMetadata, Value, key_predicate, parse_metadata, query_string
 from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target
@@ -300,14 +301,23 @@ class IfsClient:
         Raises Conflict when the record's version is not `etag` any more. A lost answer is Unavailable, not
         in doubt: the caller reads, compares and writes again, so repeating does no harm.
         """
-        url = f"{self.root(target)}/{target.set}{key_predicate(key)}"
-        headers = {"If-Match": etag, "Content-Type": "application/json", "Accept": "application/json"}
+        url, headers = self.patch_of(target, key, etag)
         answer = self._send("PATCH", url, operation, Subject("record", target), headers=headers, json=body)
         if answer.status == 204 or not answer.content:
             return None
         body_of = _json_of(answer)
         found = _etag(body_of, answer) if isinstance(body_of, dict) else ""
         return Record(body_of, found) if isinstance(body_of, dict) and found else None
+
+    def patch_of(self, target: Target, key: Mapping[str, Value], etag: str) -> tuple[str, dict[str, str]]:
+        """Path and headers of a PATCH."""
+        headers = {"If-Match": etag, "Content-Type": "application/json", "Accept": "application/json"}
+        return f"{self.root(target)}/{target.set}{key_predicate(key)}", headers
+
+    def planned(self, target: Target, key: Mapping[str, Value], body: Row, etag: str, left: tuple[str, ...]) -> PlannedWrite:
+        """That PATCH for people to look at; nothing is sent."""
+        path, headers = self.patch_of(target, key, etag)
+        return PlannedWrite(f"PATCH {self._base}{path}", headers, dict(body), left)
 
     def post_once(self, target: Target, body: Mapping[str, object], ticket: SendTicket, *, operation: str) -> Record:
         """POST a new record, once: IFS has no protection against the same request twice (sheet 5.1).

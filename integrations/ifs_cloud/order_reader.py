@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from integrations.base.context import Company
 from integrations.base.errors import ConfigurationError, Rejected
+from integrations.base.preview import PlannedWrite
 from integrations.base.records import Document, DocumentHead, Goods, Problem, StatusWrite, WriteBack, WriteResult
 from integrations.base.records import Standing as HeaderStanding
 from integrations.ifs_cloud import mapping, orders, writing
@@ -255,6 +256,17 @@ class OrderReader:
             return dataclasses.replace(result, skipped=(*result.skipped, "lines.tracking_field"))
         of_line = dataclasses.replace(write, carrier=None, ship_date=None, quoted=None)
         return self._change_lines(one, result, writing.TrackingWrite(of_line, lines), "write tracking on line")
+
+    def describe_tracking(self, one: Delivery, document: Document, write: WriteBack) -> tuple[PlannedWrite, ...]:
+        """The PATCH of the header as it was read; the lines are read again before each is written, so they are only named."""
+        order, lines = self.order, self.order.lines
+        decide = writing.TrackingWrite(write, order, shared=True)
+        found = self.client.planned(order.header, {order.key: one.order}, decide(document.raw), document.version, decide.skipped)
+        if lines.tracking_field is None:
+            return (dataclasses.replace(found, left=(*found.left, "lines.tracking_field")),)
+        return (
+            dataclasses.replace(found, note=f"Then the number in {lines.tracking_field} of each line, by a PATCH of its own."),
+        )
 
     def clear_tracking(self, one: Delivery, ours: frozenset[str]) -> WriteResult:
         """Empty the field of header and lines where it holds one of ours."""

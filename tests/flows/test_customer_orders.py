@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
 
-from connector.models import Pause, Shipment, SourceRecord, Step, Transfer
-from connector.services import audit, backfill, clock, configuration, shipments, tracking, transfers, vendors, written
+from connector.models import Exchange, Pause, Shipment, SourceRecord, Step, Transfer
+from connector.services import audit, backfill, clock, configuration, mappings, shipments, tracking, transfers, vendors, written
 from connector.services.pinging import ping
 from tests.flows.support import CREATE_LINE, change, creates, later, masters, options, settle, small
 from tests.world import World
@@ -330,3 +331,21 @@ def test_every_tenth_answer_lost_ships_nothing_twice(world: World, settings: Any
     assert world.states() == {"done": 30}
     rows = world.ifs.state["tenants"]["custom"]["rows"]["CustomerOrder"].values()
     assert sorted(row["Cf_Tracking_No"] for row in rows) == sorted(masters(world))
+
+
+def test_the_check_of_a_mapping_shows_what_is_written_on_an_order(orders: World) -> None:
+    orders.ifs.make_orders(orders.tenant, lines=2)
+    orders.sync()
+    integration, label = orders.integration, Shipment.objects.get().master_tracking_number
+    seen = mappings.latest(integration)[0]
+    calls = Exchange.objects.count()
+    shown = mappings.dry_run(
+        integration, seen, mappings.previewer(integration, mappings.State.of(integration)).show(seen.record, seen.document)
+    )
+    assert Exchange.objects.count() == calls and not shown.write_problem
+    [write] = shown.writes
+    of_header = [x for x in Exchange.objects.filter(method="PATCH") if "Line" not in x.url]
+    sent = [(f"PATCH {x.url}", json.loads(x.request_body)) for x in of_header]
+    told = json.loads(json.dumps(write.body).replace(mappings.LABELS_NUMBER, label))
+    assert ([(write.call, told)] if told else []) == sent, "the header's part; lines are named"
+    assert ("Cf_Tracking_No" in write.note) == (orders.tenant == "custom") == bool(told)

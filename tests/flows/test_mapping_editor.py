@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from connector.models import AuditDetail, AuditEntry, Integration, User
+from connector.models import AuditDetail, AuditEntry, Exchange, Integration, Shipment, User
 from connector.services import configuration, mappings
 from connector.services.mappings import State
 from connector.services.shipments import NotPossible
@@ -80,6 +80,25 @@ def test_the_dry_run_is_the_request_that_is_sent(world: World, client: Client, p
     assert send.reference == shown.reference
     sent = json.loads(json.dumps(send.request).replace('"123456789"', '"…6789"'))
     assert sent == shown.body, "what was shown is what was sent, but for the account number"
+    [write] = shown.writes
+    wrote = Exchange.objects.get(transfer=world.transfer(number), method="PATCH")
+    assert write.call == f"PATCH {wrote.url}" and write.headers["If-Match"] == "as read"
+    label = Shipment.objects.get().master_tracking_number
+    told = json.dumps(write.body, default=str).replace(mappings.LABELS_NUMBER, label)
+    assert json.loads(told) == json.loads(wrote.request_body), "and so is what was written into the ERP"
+    assert {name.lower() for name in write.headers} <= {name.lower() for name in wrote.request_headers}
+
+
+def test_the_write_back_is_shown_and_nobody_is_called(world: World, client: Client, page: str) -> None:
+    [number] = world.ready(1, ShipViaCode="ROAD-X")
+    world.sync()
+    calls = Exchange.objects.count()
+    answer = checked(client, page, put(fields(client.get(page)), "service", "ROAD-X", "FEDEX_2_DAY"))
+    text = answer.content.decode()
+    assert "Then written into" in text and "the label&#x27;s number" in text and "as read" in text
+    assert Exchange.objects.count() == calls
+    sample = client.get(page, {"record": "sample"})
+    assert sample.context["dry_run"].writes == () and "the sample has no record in the ERP" in sample.content.decode()
 
 
 def test_the_account_number_is_not_shown(world: World, client: Client, page: str) -> None:

@@ -34,7 +34,6 @@ COMPANIES = {
     "sites-0-company": "10",
     "sites-0-code": "S1",
 }
-LISTS = ("transfer", "shipment", "connection", "integration", "tenant", "auditentry", "alert", "alertchannel")
 
 
 @pytest.fixture

@@ -52,6 +52,26 @@ class PermissionsPolicyMiddleware:
         return response
 
 
+class TextOnlyMiddleware:
+    """Refuses addresses and forms with the sign NUL: no text holds it, and the database would break on it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """After the check of the form's token, which has read the form already."""
+        told = [request.GET]
+        if request.method == "POST" and not getattr(view, "csrf_exempt", False):
+            told.append(request.POST)
+        if any("\x00" in text for fields in told for values in fields.lists() for text in (values[0], *values[1])):
+            words = "What you entered holds a sign that no text holds (NUL). Go back, remove it, and send it again.\n"
+            return HttpResponse(words, status=400, content_type="text/plain; charset=utf-8")
+        return None
+
+
 class SessionRulesMiddleware:
     """A session ends when nobody has been there for a while, and after its day in any case; it needs what was promised.
 

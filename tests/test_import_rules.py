@@ -13,6 +13,7 @@ BASE, FLOWS, TABLE = "integrations.base", "integrations.flows", "integrations.fl
 MODELS, SERVICES, REGISTRY = "connector.models", "connector.services", "integrations.registry"
 
 CONSOLE = (
+    "connector.asked",
     "connector.words",
     "connector.audit_verifier",
     "connector.permissions",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "connector.dashboard": (*CONSOLE, SERVICES, MODELS),
     "connector.templatetags": (*CONSOLE, SERVICES, MODELS),
     "connector.admin": ("connector.admin", "connector.dashboard", *CONSOLE, SERVICES, MODELS, REGISTRY, BASE, TABLE),
+    "connector.asked": (),
     "connector.envfile": (),
     "connector.runner": (),
 }

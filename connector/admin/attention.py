@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseNotA
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from connector import dashboard, permissions
+from connector import asked, dashboard, permissions
 from connector.admin.base import actor_of
 from connector.models import Integration, Membership, Transfer, User
 from connector.services import attention, forecast
@@ -106,7 +106,8 @@ class CausePages:
             return HttpResponseNotAllowed(["POST"])
         if not permissions.can_somewhere(request.user, "operate"):
             raise PermissionDenied
-        pks = [int(part) for part in request.POST.get("ids", "").split(",") if part.strip().isdigit()]
+        parts = (asked.number(part.strip()) for part in request.POST.get("ids", "").split(","))
+        pks = [pk for pk in parts if pk is not None]
         found = self._mine(request, "operate")
         if request.POST.get("do") == "replay":
             told = attention.replay_many(found, pks, actor=actor_of(request))
@@ -121,8 +122,8 @@ class CausePages:
         return HttpResponseRedirect(reverse("admin:connector_causes"))
 
     def _take(self, request: HttpRequest, found: Any, pks: list[int]) -> None:
-        wanted = request.POST.get("assignee", "")
-        assignee = User.objects.filter(pk=int(wanted), is_active=True).first() if wanted.isdigit() else None
+        wanted = asked.number(request.POST.get("assignee", ""))
+        assignee = User.objects.filter(pk=wanted, is_active=True).first() if wanted is not None else None
         tenants = set(found.filter(pk__in=pks).values_list("tenant_id", flat=True))
         if assignee is not None and not all(permissions.can(assignee, "view", tenant) for tenant in tenants):
             messages.error(request, "Assigned to: this person may not see these transfers. Choose somebody of the tenant.")

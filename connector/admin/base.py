@@ -20,7 +20,7 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
-from connector import permissions
+from connector import asked, permissions
 from connector.badges import badge
 from connector.models import Tenant
 from connector.services.configuration import InvalidConfiguration
@@ -46,8 +46,8 @@ class TenantFilter(SimpleListFilter):
         return rows if len(rows) > 1 else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(tenant_id=int(value)) if value and value.isdigit() else queryset
+        wanted = asked.number(self.value() or "")
+        return queryset if wanted is None else queryset.filter(tenant_id=wanted)
 
 
 class TenantAdmin(ModelAdmin):  # type: ignore[misc]

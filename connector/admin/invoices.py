@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from connector import permissions
+from connector import asked, permissions
 from connector.admin.base import TenantAdmin, TenantFilter, actor_of, badge
 from connector.models import Connection, InvoiceFile, InvoiceLine
 from connector.services import invoice_reading, invoices
@@ -102,13 +102,13 @@ class InvoiceFileAdmin(TenantAdmin):
         return "It is being applied; the page shows how far it is."
 
     def do_accept(self, request: HttpRequest, obj: InvoiceFile) -> str:
-        shipment = request.POST.get("shipment", "")
-        if not (shipment.isascii() and shipment.isdigit() and len(shipment) < 18):
+        shipment = asked.number(request.POST.get("shipment", ""))
+        if shipment is None:
             raise NotPossible("Choose a shipment.")
-        mine = InvoiceLine.objects.filter(file=obj, shipment=int(shipment), state__in=(Line.HELD, Line.READY))
+        mine = InvoiceLine.objects.filter(file=obj, shipment=shipment, state__in=(Line.HELD, Line.READY))
         if not mine.exists():
             raise NotPossible("Nothing of this shipment is left to apply.")
-        invoices.accept(obj, int(shipment), actor=actor_of(request), reason=request.POST.get("reason", ""))
+        invoices.accept(obj, shipment, actor=actor_of(request), reason=request.POST.get("reason", ""))
         return "Applied."
 
     def do_discard(self, request: HttpRequest, obj: InvoiceFile) -> str:
@@ -121,8 +121,7 @@ class InvoiceFileAdmin(TenantAdmin):
         found = invoices.counts(obj)
         chosen = request.GET.get("state", "")
         chosen = chosen if chosen in Line.values else next((s for s in ("held", "ready", "applied") if s in found), "wrong")
-        after = request.GET.get("after", "")
-        place = int(after) if after.isascii() and after.isdigit() and len(after) < 18 else 0
+        place = asked.number(request.GET.get("after", "")) or 0
         shown: dict[str, Any] = {"chosen": chosen, "chosen_words": Line(chosen).label}
         if chosen in (Line.HELD, Line.READY):
             told = invoices.differences(obj, chosen, after=place, size=SHOWN)

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
+from connector import asked
 from connector.admin.base import actor_of
 from connector.models import LabelLink, Package, Shipment
 from connector.services import label_links
@@ -54,8 +55,7 @@ class LinkPages:
         if not self.may(request, "operate", shipment):
             raise PermissionDenied
         back = HttpResponseRedirect(reverse("admin:connector_shipment_change", args=[shipment.pk]))
-        actor, told = actor_of(request), request.POST.get("days", "").strip()
-        days = int(told) if told.isascii() and told.isdigit() and len(told) < 6 else 0
+        actor, days = actor_of(request), asked.number(request.POST.get("days", "").strip()) or 0
         try:
             if request.POST.get("how") == "mail":
                 self._mail(request, shipment, days, actor)
@@ -84,6 +84,5 @@ class LinkPages:
             messages.error(request, f"The link could not be mailed. {link.mail_note}")
 
     def do_revoke_link(self, request: HttpRequest, obj: Shipment) -> str:
-        told = request.POST.get("link", "")
-        label_links.revoke(obj, int(told) if told.isascii() and told.isdigit() else 0, actor=actor_of(request))
+        label_links.revoke(obj, asked.number(request.POST.get("link", "")) or 0, actor=actor_of(request))
         return "The link opens nothing any more."

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 
+from connector import asked
 from connector.admin.base import TenantAdmin, actor_of
 from connector.admin.mapping_form import MappingForm
 from connector.models import Integration
@@ -53,9 +54,9 @@ class MappingPages(TenantAdmin):
 
     def _asked_for(self, request: HttpRequest, obj: Integration, stored: State) -> tuple[State, int | None]:
         """The version in force, or the earlier one that `version` names."""
-        wanted = request.GET.get("version", "")
-        for version in mappings.history(obj)[0] if wanted.isdigit() else ():
-            if version.entry.pk == int(wanted) and version.state.mark != stored.mark:
+        wanted = asked.number(request.GET.get("version", ""))
+        for version in mappings.history(obj)[0] if wanted is not None else ():
+            if version.entry.pk == wanted and version.state.mark != stored.mark:
                 return version.state, version.entry.pk
         return stored, None
 

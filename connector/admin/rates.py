@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
+from connector import asked
 from connector.admin.base import TenantAdmin, actor_of
 from connector.forms.fields import choice_words
 from connector.models import Integration, Shipment, Transfer
@@ -57,8 +58,8 @@ class QuotePages:
     def quotes_view(self, request: HttpRequest, transfer_id: int) -> HttpResponseBase:
         """Only the table: the page swaps it in."""
         transfer = self.row(request, str(transfer_id))
-        wanted = request.GET.get("shipment", "")
-        shipment = Shipment.objects.filter(pk=wanted, record=transfer.record_id).first() if wanted.isdecimal() else None
+        wanted = asked.number(request.GET.get("shipment", ""))
+        shipment = Shipment.objects.filter(pk=wanted, record=transfer.record_id).first() if wanted is not None else None
         context = quote_context(transfer, shipment)
         response: HttpResponseBase = self.page(request, "connector/quotes.html", transfer, **context)
         return response

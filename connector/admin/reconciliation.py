@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.safestring import SafeString
 
-from connector import permissions
+from connector import asked, permissions
 from connector.admin.base import TenantAdmin, TenantFilter, actor_of, badge
 from connector.models import Integration, ReconciliationFinding, ReconciliationRun
 from connector.services.reconcile import findings, remedies
@@ -124,8 +124,8 @@ class ReconciliationFindingAdmin(TenantAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         mine = permissions.scope(Integration.objects.select_related("tenant").order_by("name"), request.user)
-        wanted, kind = request.GET.get("integration", ""), request.GET.get("kind", "")
-        one = mine.filter(pk=int(wanted)).first() if wanted.isdigit() and len(wanted) < 19 else None
+        wanted, kind = asked.number(request.GET.get("integration", "")), request.GET.get("kind", "")
+        one = mine.filter(pk=wanted).first() if wanted is not None else None
         chosen = mine.filter(pk=one.pk) if one is not None else mine
         counts = findings.counts(chosen.order_by().values("pk"))
         sections = []

@@ -26,7 +26,7 @@ from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils import timezone
 from unfold.views import ChangeList
 
-from connector import permissions
+from connector import asked, permissions
 from connector.admin.base import TenantAdmin, actor_of, badge
 from connector.admin.costs import CostPages, cost_context
 from connector.admin.label_links import LinkPages, link_context
@@ -300,8 +300,8 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         mine = permissions.scope(Integration.objects.all(), request.user)
-        wanted = request.GET.get("integration", "")
-        one = mine.filter(pk=int(wanted)).first() if wanted.isdigit() else None
+        wanted = asked.number(request.GET.get("integration", ""))
+        one = mine.filter(pk=wanted).first() if wanted is not None else None
         kind = request.GET.get("kind", "")
         found = deadlines.find(
             mine.filter(pk=one.pk) if one else mine, [kind] if kind in deadlines.KIND else list(deadlines.KIND)

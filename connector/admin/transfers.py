@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from connector import permissions
+from connector import asked, permissions
 from connector.admin.attention import CausePages
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
 from connector.admin.rates import QuotePages, quote_context
@@ -67,8 +67,8 @@ class IntegrationFilter(SimpleListFilter):
         return [(str(i.pk), i.name) for i in found[:200]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(integration_id=int(value)) if value and value.isdigit() else queryset
+        wanted = asked.number(self.value() or "")
+        return queryset if wanted is None else queryset.filter(integration_id=wanted)
 
 
 BESIDE = {"void": " (void)", "cost": " (cost)"}

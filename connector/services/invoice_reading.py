@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import chain, count
 
 from connector.services.shipments import NotPossible, normalise
 from integrations.base.currencies import unit_of
@@ -110,7 +111,8 @@ def _headings(row: Sequence[str]) -> list[str]:
     found: list[str] = []
     for place, cell in enumerate(row, 1):
         name = cell[:100] or f"Column {place}"
-        found.append(name if name not in found else f"{name[:90]} ({place})")
+        others = (f"{name[:90]} ({number})" for number in count(place))
+        found.append(next(one for one in chain([name], others) if one not in found))
     return found
 
 

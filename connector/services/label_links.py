@@ -34,6 +34,7 @@ MOST_DOWNLOADS = 100
 """After so many a link is used up: each stands in the audit, and nobody prints a label that often."""
 MOST_LIVE = 20
 """Live links of one shipment."""
+LONGEST_ADDRESS = 254
 PER_MINUTE = 30
 """Requests that one address (of IPv6: one network) may make; counted per web process where there is no Redis."""
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -119,6 +120,8 @@ def check_address(address: str) -> None:
         validate_email(address)
     except ValidationError as error:
         raise NotPossible(f"“{address[:100]}” is not an e-mail address.") from error
+    if len(address) > LONGEST_ADDRESS:
+        raise NotPossible(f"An e-mail address has at most {LONGEST_ADDRESS} characters.")
 
 
 # -- mail ------------------------------------------------------------------------------------------------

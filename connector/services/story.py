@@ -195,7 +195,7 @@ def records_with(tenants: Sequence[int], term: str) -> set[int]:
         connections = list(Connection.objects.filter(tenant__in=tenants).values_list("pk", flat=True))
         sends = EffectSend.objects.filter(connection__in=connections, reference=term.upper())
         ways.append(sends.values_list("transfer__record"))
-    if term.isdigit() and len(term) < 10:
+    if term.isascii() and term.isdigit() and len(term) < 10:
         ways.append(mine.filter(pk=int(term)).values_list("record"))
     return {record for way in ways for (record,) in way[: HITS * 4]}
 

@@ -34,6 +34,8 @@ SECRET_KEY = secret("SECRET_KEY")
 FIELD_ENCRYPTION_KEY: list[str] = [k.strip() for k in secret("FIELD_ENCRYPTION_KEY").split(",") if k.strip()]
 AUDIT_KEY: str = env.str("AUDIT_KEY", default="")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+# Fields of one form: 600 sites of a connection with their addresses, and what else is in it.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 15_000
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 ALLOW_PRIVATE_HOSTS: list[str] = [h.strip() for h in env.list("ALLOW_PRIVATE_HOSTS", default=[]) if h.strip()]
 REDIS_URL: str = env.str("REDIS_URL", default="")
@@ -77,6 +79,7 @@ MIDDLEWARE = [
     "connector.middleware.PermissionsPolicyMiddleware",
     "connector.middleware.TenantTimezoneMiddleware",
     "connector.middleware.SessionRulesMiddleware",
+    "connector.middleware.TextOnlyMiddleware",
     # The innermost: it answers instead of a page when a sign-in is refused for too many failures.
     "axes.middleware.AxesMiddleware",
 ]

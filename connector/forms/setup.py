@@ -187,7 +187,22 @@ class SiteForm(forms.Form):
 
 
 ADDRESS_PARTS = ("company", "name", "phone", "email", "postal_code", "city", "state", "country")
-ROWS: dict[str, Any] = {"can_delete": True, "extra": 1, "max_num": 500, "absolute_max": 600}
+
+
+class WholeRows(forms.BaseFormSet):  # type: ignore[type-arg]
+    """Rows that are not sent are rows to be removed: what was shown must all have come, and be what is there now."""
+
+    def clean(self) -> None:
+        shown, sent = self.initial_form_count(), self.management_form.cleaned_data["TOTAL_FORMS"]
+        if shown != len(self.initial or ()):
+            raise forms.ValidationError(
+                "Nothing was saved: somebody has added or removed rows while you had this page open. Open it again."
+            )
+        if (sent or 0) < shown:
+            raise forms.ValidationError("Nothing was saved: some rows did not arrive. Open the page again.")
+
+
+ROWS: dict[str, Any] = {"formset": WholeRows, "can_delete": True, "extra": 1, "max_num": 500, "absolute_max": 600}
 Companies = forms.formset_factory(CompanyForm, **ROWS)
 Sites = forms.formset_factory(SiteForm, **ROWS)
 

@@ -208,7 +208,11 @@ def _differences(file: InvoiceFile, keys: Sequence[int]) -> list[Difference]:
         lines.setdefault(line.shipment_id or 0, []).append(line)
     before = _applied(keys)
     parcels = _by_shipment(Package.objects.filter(shipment__in=keys))
-    named = _by_shipment(InvoiceLine.objects.filter(shipment__in=keys, state=Line.APPLIED))
+    applied = InvoiceLine.objects.filter(shipment__in=keys, state=Line.APPLIED)
+    named = _by_shipment(applied)
+    others: dict[int, list[InvoiceLine]] = {}
+    for line in applied.exclude(file=file):
+        others.setdefault(line.shipment_id or 0, []).append(line)
     found = []
     for shipment in Shipment.objects.filter(pk__in=keys).order_by("pk"):
         mine = lines.get(shipment.pk, [])
@@ -216,7 +220,7 @@ def _differences(file: InvoiceFile, keys: Sequence[int]) -> list[Difference]:
             continue
         total = before.get(shipment.pk, Decimal(0)) + sum((line.amount or Decimal(0) for line in mine), Decimal(0))
         missing = parcels.get(shipment.pk, set()) - named.get(shipment.pk, set()) - {line.tracking_number for line in mine}
-        note = _why_look(file, shipment, mine, total, len(missing))
+        note = _billed_elsewhere(mine, others.get(shipment.pk, ())) or _why_look(file, shipment, mine, total, len(missing))
         state = Line.HELD if note else Line.READY
         found.append(Difference(shipment, total, mine[0].currency, len(mine), state, note))
     return found
@@ -232,6 +236,18 @@ def _by_shipment(rows: Any) -> dict[int, set[str]]:
 def _applied(keys: Sequence[int]) -> dict[int, Decimal]:
     rows = InvoiceLine.objects.filter(shipment__in=keys, state=Line.APPLIED).order_by()
     return {pk: total for pk, total in rows.values_list("shipment").annotate(total=Sum("amount"))}
+
+
+def _billed_elsewhere(lines: Iterable[InvoiceLine], others: Iterable[InvoiceLine]) -> str:
+    """Why a person should look at lines of an invoice that another file has brought for the same parcel, or "".
+
+    One invoice comes in several layouts (a row for a parcel, a row for each of its charges): the same money, told otherwise.
+    """
+    before = {(line.invoice_number, line.tracking_number) for line in others}
+    again = next((line for line in lines if (line.invoice_number, line.tracking_number) in before), None)
+    if again is None:
+        return ""
+    return f"Invoice {again.invoice_number} was applied to this parcel from another file. Are these further charges?"
 
 
 def _why_look(file: InvoiceFile, shipment: Shipment, lines: Sequence[InvoiceLine], total: Decimal, missing: int) -> str:
@@ -361,6 +377,8 @@ def _apply_shipment(file: InvoiceFile, shipment_id: int, states: Sequence[str], 
         InvoiceLine.objects.filter(pk__in=again).update(state=Line.DUPLICATE, note="Applied before.")
         if not fresh:
             return 0
+        if Line.HELD not in states and (look := _billed_elsewhere(fresh, [one for one in before if one.file_id != file.pk])):
+            raise NotPossible(look)
         if len({line.currency for line in [*fresh, *before]}) > 1:
             raise NotPossible("Its lines are in several currencies. Correct the cost by hand.")
         total = sum((line.amount or Decimal(0) for line in [*fresh, *before]), Decimal(0))

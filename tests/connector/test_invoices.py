@@ -274,3 +274,27 @@ def test_only_who_may_operate_reads_files(house: House) -> None:
     client = client_of(house.person("operator"))
     client.post(reverse("admin:connector_invoicefile_do", args=[file.pk, "accept"]), {"shipment": theirs.pk, "reason": "x"})
     assert not CostChange.objects.exists()
+
+
+def test_one_invoice_in_two_layouts_is_not_billed_twice(house: House) -> None:
+    """A row for the parcel in one file, a row for each charge in the other: a person says whether these are further ones."""
+    shipment = parcels(house, "12.00", "794600000010")
+    by_charge = csv_of(
+        f"{row('794600000010', '10.00')},Freight", f"{row('794600000010', '5.00')},Fuel", head=f"{HEAD},Charge Description"
+    )
+    columns = {"tracking_number": "Express or Ground Tracking ID", "amount": "Net Charge Amount", "currency": "Currency Code"}
+    columns |= {"invoice_number": "Invoice Number", "charge": "Charge Description", "point": "."}
+    beside = take(house, by_charge)
+    invoices.choose(beside, columns, actor="user:ann")
+    assert set(beside.lines.values_list("state", flat=True)) == {"ready"}, "nothing of this invoice is applied yet"
+    apply(take(house, csv_of(row("794600000010", "15.00"))))
+    after = take(house, by_charge, "again.csv")
+    invoices.choose(after, columns, actor="user:ann")
+    assert set(after.lines.values_list("state", flat=True)) == {"held"}
+    apply(beside)
+    shipment.refresh_from_db()
+    assert shipment.cost == Decimal("15.00") and set(beside.lines.values_list("state", flat=True)) == {"held"}
+    assert "another file" in beside.lines.all()[0].note
+    invoices.accept(after, shipment.pk, actor="user:ann", reason="these are further charges")
+    shipment.refresh_from_db()
+    assert shipment.cost == Decimal("30.00")

@@ -254,6 +254,23 @@ def shipment_of(transfer: Transfer) -> Shipment | None:
     return live.order_by("-generation", "-pk").first()
 
 
+def is_being_voided(transfer: Transfer) -> bool:
+    """Whether the shipment whose charges a transfer of this flow corrects is being voided, which may be given up."""
+    return Shipment.objects.filter(
+        integration=transfer.integration_id, source_key=transfer.source_key, state=Shipment.State.VOIDING
+    ).exists()
+
+
+def catch_up(shipment: Shipment) -> None:
+    """A correction that came before the first shares were kept, and after `shipment` was read for them, is to be written.
+
+    Inside the commit that keeps the shares, which has locked the record: a later correction finds them.
+    """
+    if Shipment.objects.filter(pk=shipment.pk, cost=shipment.cost, currency=shipment.currency).exists():
+        return
+    CostChange.objects.filter(shipment=shipment, state=State.KEPT).update(state=State.WAITING)
+
+
 def waiting(shipment: Shipment) -> int | None:
     """The newest correction of a shipment that the ERP does not have yet."""
     found: int | None = CostChange.objects.filter(shipment=shipment, state=State.WAITING).values_list("pk", flat=True).last()
@@ -295,12 +312,14 @@ __all__ = [
     "FLOW",
     "Busy",
     "begin_waiting",
+    "catch_up",
     "check",
     "correct",
     "corrected",
     "drop",
     "history",
     "invoiced",
+    "is_being_voided",
     "parts_of",
     "preview",
     "settle",

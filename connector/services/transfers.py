@@ -80,10 +80,11 @@ PRICES = ("cost_above_ceiling", "cost_in_other_currency", "cost_not_quoted")
 """Why a person is asked about a quoted price."""
 
 
-def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str = "") -> Outcome:
+def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str | None = None) -> Outcome:
     """A person agrees that this is bought although a ceiling holds it. The ceiling goes on for all others.
 
-    About a price he agrees to the quote that he was shown, `quote`: what is bought later may not cost more. Raises NotPossible.
+    About a price he agrees to the quote that he was shown, `quote` ("": none; None: the newest): what is bought later may
+    not cost more. Raises NotPossible.
     """
     before = transfer.state
     if before != "needs_approval":
@@ -104,9 +105,9 @@ def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str = ""
     return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
 
 
-def _quote_agreed(transfer: Transfer, shown: str, actor: str) -> dict[str, Any]:
+def _quote_agreed(transfer: Transfer, shown: str | None, actor: str) -> dict[str, Any]:
     row = quotes.to_approve(transfer)
-    if row is None or (shown and shown != str(row.pk)):
+    if row is None or (shown is not None and shown != str(row.pk)):
         raise NotPossible("The carrier has quoted anew since you looked. Look at the price, then approve it.")
     return {
         "quote": row.pk,
@@ -259,7 +260,8 @@ def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str = "")
         raise NotPossible("There is no field conflict to decide here.")
     with transaction.atomic():
         _lock_record(transfer)
-        decision = {"field_conflict": keep, "actor": actor, "reason": reason}
+        # Beside what was decided before: that it is to be written again, above all.
+        decision = {**(transfer.decision or {}), "field_conflict": keep, "actor": actor, "reason": reason}
         hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
         if hit:
             error = transfer.error or {}

@@ -24,10 +24,14 @@ LATER_S = 300.0
 def correct(run: Run, erp: Erp, carrier: Carrier) -> None:
     """Bring the charges of a shipment to its present cost; those that cannot be changed are listed for a person."""
     shipment = costs.shipment_of(run.transfer)
+    if shipment is None and costs.is_being_voided(run.transfer):
+        raise AskAgain("Its label is being voided; a void may be given up.", "label_being_voided", in_s=LATER_S)
     if shipment is None or shipment.cost is None:
         costs.drop(run.transfer)
         raise Skipped("The shipment has been voided.", "shipment_voided")
+    # Which corrections these are before what it costs: one that comes in between is written once more, not left out.
     newest = costs.waiting(shipment)
+    shipment.refresh_from_db(fields=["cost", "currency", "invoiced_cost"])
     rows = freight.of(shipment)
     if any(row.state == FreightCharge.State.PLANNED for row in rows):
         raise AskAgain("The first cost is not on its orders yet; then it is corrected.", "cost_not_written_yet", in_s=LATER_S)

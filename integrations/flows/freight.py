@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
-from connector.services import freight
+from connector.services import costs, freight
 from connector.services.engine.effects import Adoption, Stored
 from connector.services.engine.run import Run
 from integrations.base.errors import Rejected
@@ -56,7 +56,7 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None) -> None:
             return
         open_rows = _shares(run, shipment, basis)
         run.note("freight_shared", shares=[{"order": row.order, "cost": f"{row.amount} {row.currency}"} for row in open_rows])
-        run.commit(also=[lambda: freight.plan(open_rows)])
+        run.commit(also=[lambda: freight.plan(open_rows), lambda: costs.catch_up(shipment)])
     run.guard(_still_open, basis, open_rows, name=LOOK)
     for row in open_rows:
         _write(run, erp, row)

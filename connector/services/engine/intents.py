@@ -84,6 +84,11 @@ class Intents(Steps):
                             setattr(old, name, value)
                     send = old
                 else:
+                    # What counts as not made may have turned up since this attempt began: then nothing more is sent.
+                    if old is not None and not rows.update(
+                        EffectSend, {"pk": old.pk, "outcome": "absent"}, {"outcome": "absent"}
+                    ):
+                        raise LeaseLost
                     effect = old.effect if old is not None else self._effect(operation, key, buys=buys)
                     send = EffectSend(
                         tenant_id=self.transfer.tenant_id,

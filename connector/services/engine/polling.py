@@ -508,7 +508,8 @@ def raise_attention(record: SourceRecord, attention: str, document: Document) ->
 
 def _seen(document: Document) -> str:
     """Digest of what a purchase could depend on: not dates, notes, versions or what we write ourselves."""
-    plain = replace(document, raw={}, version="", tracking_number="", planned_ship_date=None, actual_ship_date=None)
+    plain = replace(document, raw={}, version="", planned_ship_date=None, actual_ship_date=None)
+    plain = replace(plain, tracking_number="", shared_tracking_number="")
     return audit.digest(codec.encode(plain))[:24]
 
 

@@ -133,10 +133,8 @@ def _replay(finding: ReconciliationFinding, actor: str, reason: str) -> str:
 
 
 def _newest(finding: ReconciliationFinding) -> Transfer:
-    flow = ("ship", "void")
-    found = (
-        Transfer.objects.filter(record=finding.record_id, flow__in=flow).select_related("record").order_by("-revision").first()
-    )
+    """The newest work that ships. Never a void: one that somebody gave up would cancel a label that counts."""
+    found = Transfer.objects.filter(record=finding.record_id, flow="ship").select_related("record").order_by("-revision").first()
     if found is None:
         raise NotPossible(MOVED)
     return found
@@ -155,6 +153,8 @@ def _charge(finding: ReconciliationFinding, actor: str, reason: str) -> str:
     else:
         with transaction.atomic():
             record = _locked(finding)
+            if _shipment(finding, Shipment.State.ACTIVE).generation != record.generation:
+                raise NotPossible(MOVED)
             _open(record, actor, "", {"actor": actor, "reason": reason})
     return "The freight cost is written in a moment."
 

@@ -26,14 +26,16 @@ def small_pool() -> Iterator[None]:
     """A pool of two connections, as a worker has one of five for its 32 threads."""
     default = connections["default"]
     default.close()
-    before = default.settings_dict["OPTIONS"]
-    default.settings_dict["OPTIONS"] = {**before, "pool": {"min_size": 1, "max_size": POOL, "timeout": 3}}
+    before = {name: default.settings_dict[name] for name in ("OPTIONS", "CONN_MAX_AGE")}
+    pool = {"min_size": 1, "max_size": POOL, "timeout": 3}
+    # A pool and lasting connections exclude each other, and a web server's are lasting (connector.wsgi).
+    default.settings_dict.update(OPTIONS={**before["OPTIONS"], "pool": pool}, CONN_MAX_AGE=0)
     try:
         yield
     finally:
         default.close()
         default.close_pool()
-        default.settings_dict["OPTIONS"] = before
+        default.settings_dict.update(before)
 
 
 @pytest.mark.postgres

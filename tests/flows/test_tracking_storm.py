@@ -13,11 +13,11 @@ import random
 from typing import Any
 
 import pytest
+from django.core.wsgi import get_wsgi_application
 from django_q.models import OrmQ
 
 from connector.models import TrackingEvent, Transfer, WebhookDelivery
 from connector.services import tracking, webhooks
-from connector.wsgi import application
 from tests.bench import webhooks as posts
 from tests.flows.parcels import TOKEN, TRACK, answer, follow, set_out, shipment
 from tests.flows.support import later, masters
@@ -104,7 +104,7 @@ def send(raw: bytes) -> int:
         "wsgi.url_scheme": "http",
         "wsgi.errors": io.StringIO(),
     }
-    application(environ, lambda status, headers: said.append(status)).close()  # type: ignore[attr-defined]
+    get_wsgi_application()(environ, lambda status, headers: said.append(status)).close()  # type: ignore[attr-defined]
     return int(said[0].split()[0])
 
 

@@ -33,7 +33,7 @@ class ReconciliationRunAdmin(TenantAdmin):
     list_select_related = ("integration", "tenant")
     detail_template = "connector/comparison.html"
     empty_title = "Nothing has been compared yet"
-    empty_hint = "A comparison begins on an integration's page, or every day at the time of its option reconcile_at."
+    empty_hint = "A comparison begins on an integration's page, or every day at the time given among its options."
     empty_link = ("Integrations", INTEGRATIONS)
 
     def get_urls(self) -> list[URLPattern]:

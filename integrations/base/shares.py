@@ -62,7 +62,8 @@ def measures(orders: Sequence[ChargeOrder], by: str) -> list[Decimal]:
             f"The {what} of what ships of order {missing[0] if missing else orders[0].order} is not known, "
             "so its share in the freight cost cannot be told.",
             code="charge_share_unknown",
-            remedy=f"Enter the {what} at the order lines, or share by something else (option freight_charge_split), then replay.",
+            remedy=f"Enter the {what} at the order lines, or share by something else (“Freight cost of several orders” "
+            "in the form of the integration), then replay.",
         )
     return [measure or Decimal(0) for measure in found]
 

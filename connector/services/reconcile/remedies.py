@@ -144,7 +144,9 @@ def _charge(finding: ReconciliationFinding, actor: str, reason: str) -> str:
     if not FreightCharge.objects.filter(pk=finding.charge_id or 0, state=FreightCharge.State.PLANNED).exists():
         raise NotPossible(MOVED)
     if not finding.integration.options.get("freight_charge"):
-        raise NotPossible("The integration does not write freight cost (option freight_charge). Switch it on first.")
+        raise NotPossible(
+            "The integration does not write freight cost. Switch on “Write freight cost to the orders” in its form first."
+        )
     transfer = _newest(finding)
     if transfer.state != "done":
         outcome = transfers.replay(transfer, actor=actor)

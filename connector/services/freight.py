@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from connector.models import Connection, FreightCharge, Shipment, SourceRecord
+from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord
 from connector.services import clock
 from integrations.base.records import ChargeOrder
 
@@ -80,6 +80,12 @@ def earlier(row: FreightCharge) -> FreightCharge | None:
     rows = FreightCharge.objects.filter(shipment__record=shipment.record_id, order=row.order, currency=row.currency)
     rows = rows.filter(shipment__generation__lt=shipment.generation, state__in=(State.TAKEN_BACK, State.POSTED))
     return rows.exclude(number="").order_by("-shipment__generation").first()
+
+
+def others_open(record: SourceRecord, source: Connection, order: str) -> bool:
+    """Whether another document's charge on the same order is under way or in doubt: its number is not known as ours yet."""
+    sends = EffectSend.objects.filter(outcome__in=EffectSend.OPEN, effect__kind="charge", effect__key=order, connection=source)
+    return sends.exclude(effect__record=record).exists()
 
 
 def numbers(source: Connection, order: str) -> frozenset[str]:

@@ -18,6 +18,7 @@ from connector.models import Connection, EffectSend, FreightCharge, Shipment, So
 from connector.services import costs, freight
 from connector.services.engine.effects import Adoption, Stored
 from connector.services.engine.run import Run
+from connector.services.engine.signals import AskAgain
 from integrations.base.errors import Rejected
 from integrations.base.records import FreightBasis, FreightPart, LookUp, Money, Pending, PostedCharge
 from integrations.base.roles import Erp, SendTicket
@@ -31,6 +32,8 @@ WRITE = "write freight cost"
 CORRECT = "correct freight cost"
 TAKE_BACK = "take back freight cost"
 _ONCE: Any = "once"
+OTHERS_S = 30.0
+"""Another delivery's charge is written, or looked up, in less."""
 
 
 def wanted(run: Run) -> bool:
@@ -253,12 +256,19 @@ class PostCharge:
         self.connection: Connection = run.job.source
         self._own = part
         self._stands = ""
+        self._others = False
 
     def prepare(self) -> None:
         """A token, and the look before the post: what stands there already is not posted again."""
         self.adapter.prepare()
         assert self._own is not None
         found = self._find(self._own, self.run.references(self.kind, self._own.order))
+        if found.matches and self._others:
+            raise AskAgain(
+                f"Another document's cost is being written to the order {self._own.order}; what stands there may be that one.",
+                "charge_of_another",
+                in_s=OTHERS_S,
+            )
         if len(found.matches) > 1:
             raise Rejected(
                 f"The order {self._own.order} bears {len(found.matches)} charges that may be this cost.",
@@ -292,6 +302,8 @@ class PostCharge:
 
     def _find(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         found = self.adapter.find_freight(part, references)
+        # After the look and before the known numbers: whoever is through by then is among these.
+        self._others = bool(found.matches) and freight.others_open(self.run.source_record, self.connection, part.order)
         known = freight.numbers(self.connection, part.order)
         return replace(found, matches=tuple(m for m in found.matches if m.master_tracking_number not in known))
 

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from connector.models import CostChange, EffectSend, FreightCharge, ReconciliationFinding, Shipment, Transfer
-from connector.services import clock, costs, shipments, transfers, vendors
+from connector.services import clock, costs, freight, shipments, transfers, vendors
 from connector.services.engine import polling, watching
 from connector.services.engine.intents import Intents
 from connector.services.reconcile import remedies
+from integrations.base.errors import OutcomeUnknown
 from integrations.flows.specs import FLOWS
 from integrations.ifs_cloud.adapter import IfsCloud
-from tests.flows.support import creates, due_now, edit, later, quick_logins, small
+from tests.flows.support import creates, due_now, edit, later, options, quick_logins, settle, small
+from tests.flows.test_customer_orders import as_orders
 from tests.flows.test_freight import on
 from tests.flows.test_reconcile import compare, finding, of, refuse_then_find
 from tests.world import World
@@ -153,3 +155,33 @@ def test_a_siblings_number_is_no_edit_of_the_document(world: World) -> None:
     key = f"shipment:{number}"
     document = vendors.open_adapter(world.integration.source).read_documents([key])[key]
     assert polling._seen(replace(document, shared_tracking_number="794600000011")) == polling._seen(document)
+
+
+def _costs(row: FreightCharge, amount: Decimal) -> FreightCharge:
+    row.amount = row.charged = amount
+    return row
+
+
+def test_two_deliveries_of_one_order_bear_their_cost_each(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cost at the same moment: the other one's charge stands in the ERP, and we do not know its number yet."""
+    small(settings)
+    as_orders(world, "standard")
+    [number] = world.ifs.make_orders(releases=2)
+    options(world, documents=["customer_order"], freight_charge=True)
+    real, posts = IfsCloud.post_freight, []
+
+    def lost_then(self: IfsCloud, *args: Any) -> Any:
+        made = real(self, *args)
+        posts.append(made)
+        if len(posts) == 1:
+            raise OutcomeUnknown("The answer was lost.", code="lost")
+        return made
+
+    monkeypatch.setattr(IfsCloud, "post_freight", lost_then)
+    plan = freight.plan
+    monkeypatch.setattr(freight, "plan", lambda rows: plan([_costs(row, Decimal(5)) for row in rows]))
+    world.sync()
+    settle(world)
+    assert [c["OrderNo"] for c in world.ifs.charges()] == [number, number]
+    rows = FreightCharge.objects.filter(state="posted")
+    assert len(set(rows.values_list("number", flat=True))) == rows.count() == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import transaction
@@ -164,6 +164,16 @@ def numbers_of(record: SourceRecord) -> frozenset[str]:
     return frozenset(Package.objects.filter(shipment__record=record).values_list("tracking_number", flat=True)) | frozenset(
         Shipment.objects.filter(record=record).values_list("master_tracking_number", flat=True)
     )
+
+
+def shipped_as(record: SourceRecord, keys: Collection[str]) -> Shipment | None:
+    """A live label bought for one of these documents of the same ERP connection."""
+    if not keys:
+        return None
+    records = SourceRecord.objects.filter(tenant_id=record.tenant_id, source_key__in=keys)
+    records = records.filter(integration__source=record.integration.source_id)
+    live = Shipment.objects.filter(record__in=records, state=Shipment.State.ACTIVE)
+    return live.select_related("record").first()
 
 
 def numbers_of_siblings(record: SourceRecord) -> frozenset[str]:

@@ -71,7 +71,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class DocumentLine:
-    """One line of an ERP document. `order_ref` names the order it comes from, empty where there is none."""
+    """One line of an ERP document. `order_ref` names the order it comes from, empty where there is none.
+
+    `delivery` is the source key under which the line would ship as a delivery of that order, where orders ship themselves.
+    """
 
     line_id: str
     part_no: str = ""
@@ -79,6 +82,7 @@ class DocumentLine:
     quantity: Decimal | None = None
     unit: str = ""
     order_ref: str = ""
+    delivery: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,23 @@ def check_numbers(run: Run, document: Document) -> None:
         )
 
 
+def check_orders(run: Run, document: Document) -> None:
+    """Its lines have not shipped before as deliveries of their orders. Raises Cancelled.
+
+    An order that is on a shipment is never ready; somebody may still put it on one after its label was bought.
+    """
+    if "customer_order" not in (run.options.get("documents") or ()):
+        return
+    keys = {line.delivery for line in document.lines if line.delivery} - {run.source_key}
+    if shipped := shipments.shipped_as(run.source_record, keys):
+        order, _, delivery = shipped.record.source_key.partition(":")[2].rpartition("/")
+        raise Cancelled(
+            f"Its lines have a label already, as order {order}, delivery {delivery}: {shipped.master_tracking_number}.",
+            "shipped_as_order",
+            "If the goods leave once more, void that label first, or ship this one by hand.",
+        )
+
+
 class Writer:
     """`erp.write_tracking` for one run; a number of a sibling in a shared field gives way to the later one."""
 

@@ -133,6 +133,7 @@ def still_ready(run: Run, document: Document) -> None:
     if document.cancelled:
         raise Cancelled("Cancelled in the ERP.", "cancelled_in_erp")
     deliveries.check_numbers(run, document)
+    deliveries.check_orders(run, document)
     if not document.ready:
         raise Cancelled(f"No longer ready to ship (state {document.state}).", "not_ready")
 

@@ -303,13 +303,15 @@ def document(parts: Parts, profile: Profile, companies: Mapping[str, Company], *
 def line(row: Row, names: Mapping[str, str | None]) -> DocumentLine:
     """A shipment line (sheet 9.4). The order is named by the source reference of lines that come from one."""
     from_order = same_state(text(row, names["source_type_field"]), "CustomerOrder")
+    order, release = text(row, names["order_field"]), text(row, names["order_release_field"])
     return DocumentLine(
         line_id=text(row, names["line_field"]),
         part_no=text(row, names["part_field"]),
         description=text(row, names["description_field"]),
         quantity=number(row, names["quantity_field"]),
         unit=text(row, names["unit_field"]),
-        order_ref=text(row, names["order_field"]) if from_order else "",
+        order_ref=order if from_order else "",
+        delivery=f"customer_order:{order}/{release}" if from_order and order and release else "",
     )
 
 

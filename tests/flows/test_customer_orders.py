@@ -161,6 +161,22 @@ def test_shipments_and_their_orders_are_never_both_shipped(world: World) -> None
     assert creates(world) == 2 and world.states() == {"done": 2}
 
 
+def test_an_order_put_on_a_shipment_after_its_label_is_not_bought_again(world: World) -> None:
+    as_orders(world, "standard", "shipment", "customer_order")
+    [number] = world.ifs.make_orders()
+    world.sync()
+    [shipment] = world.ready()
+    edit_order(world, f"C{shipment}", Objstate="Planned")
+    world.ifs.edit(
+        "standard", "ShipmentLine", {"ShipmentId": shipment, "ShipmentLineNo": 1}, {"SourceRef1": number, "SourceRef3": "1"}
+    )
+    world.sync()
+    transfer = Transfer.objects.get(source_key=f"shipment:{shipment}")
+    assert (transfer.state, transfer.code) == ("cancelled", "shipped_as_order")
+    assert f"order {number}, delivery 1" in transfer.message
+    assert creates(world) == 1
+
+
 def test_a_comparison_reads_the_number_of_each_delivery(world: World) -> None:
     as_orders(world, "custom")
     [number] = world.ifs.make_orders("custom", releases=2)

@@ -16,8 +16,7 @@ from django.db.models import Exists, F, OuterRef
 
 from connector.models import CostChange, FreightCharge, Shipment, SourceRecord, Transfer
 from connector.services import audit, clock, wake
-from connector.services.engine.polling import new_transfer
-from connector.services.shipments import NotPossible, open_transfer
+from connector.services.shipments import NotPossible, open_transfer, work_beside
 from integrations.base.currencies import unit_of
 from integrations.base.errors import Rejected
 from integrations.base.records import Money
@@ -202,28 +201,7 @@ def _wanted(shipment: Shipment) -> bool:
 
 def _begin(shipment: Shipment) -> None:
     """The work on the shipment's charges: the open one serves, too, since it writes whatever the cost is by then."""
-    now = clock.now()
-    record, _ = SourceRecord.objects.get_or_create(
-        integration_id=shipment.integration_id,
-        flow=FLOW,
-        source_key=shipment.source_key,
-        defaults={
-            "tenant_id": shipment.tenant_id,
-            "document_kind": shipment.source_key.partition(":")[0],
-            "company_code": shipment.company_code,
-            "site": shipment.site,
-            "first_seen_at": now,
-            "last_seen_at": now,
-        },
-    )
-    record = SourceRecord.objects.select_for_update().get(pk=record.pk)
-    unfinished = Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).first()
-    if unfinished is None:
-        SourceRecord.objects.filter(pk=record.pk).update(revision=F("revision") + 1)
-        new_transfer(record, record.revision + 1).save()
-    else:
-        stands = Transfer.objects.filter(pk=unfinished.pk, state__in=("failed", "waiting"))
-        stands.update(state="waiting", due_at=clock.at(), attempts=0)
+    work_beside(shipment, FLOW, again=("failed", "waiting"))
     wake.work()
 
 

@@ -166,6 +166,37 @@ def numbers_of(record: SourceRecord) -> frozenset[str]:
     )
 
 
+def work_beside(shipment: Shipment, flow: str, *, again: Collection[str]) -> Transfer:
+    """The open work of another flow on a shipment, or a new one; an open one in a state of `again` is due at once.
+
+    On a record of its own, so that it never holds up the document's. Inside the caller's transaction; the caller wakes
+    the workers.
+    """
+    now = clock.now()
+    record, _ = SourceRecord.objects.get_or_create(
+        integration_id=shipment.integration_id,
+        flow=flow,
+        source_key=shipment.source_key,
+        defaults={
+            "tenant_id": shipment.tenant_id,
+            "document_kind": shipment.source_key.partition(":")[0],
+            "company_code": shipment.company_code,
+            "site": shipment.site,
+            "first_seen_at": now,
+            "last_seen_at": now,
+        },
+    )
+    record = SourceRecord.objects.select_for_update().get(pk=record.pk)
+    unfinished = Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).first()
+    if unfinished is None:
+        SourceRecord.objects.filter(pk=record.pk).update(revision=F("revision") + 1)
+        unfinished = new_transfer(record, record.revision + 1)
+        unfinished.save()
+    else:
+        Transfer.objects.filter(pk=unfinished.pk, state__in=again).update(state="waiting", due_at=clock.at(), attempts=0)
+    return unfinished
+
+
 def shipped_as(record: SourceRecord, keys: Collection[str]) -> Shipment | None:
     """A live label bought for one of these documents of the same ERP connection."""
     if not keys:

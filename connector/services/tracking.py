@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
 from connector import workers
 from connector.models import (
@@ -32,8 +32,8 @@ from connector.models import (
 )
 from connector.services import audit, clock, keys, proofs, vendors, wake
 from connector.services.engine import codec, pauses
-from connector.services.engine.polling import new_transfer
 from connector.services.engine.recorder import ExchangeBuffer
+from connector.services.shipments import work_beside
 from integrations.base import tracking as state
 from integrations.base.errors import ConfigurationError, IntegrationError
 from integrations.base.http import recording
@@ -406,30 +406,8 @@ def open_write_back(shipment: Shipment, targets: frozenset[str]) -> Transfer | N
     # A part that says nothing (a status nobody wants there) is nothing to write.
     if told.items() <= (shipment.picture_written or {}).items():
         return None
-    now = clock.now()
-    record, _ = SourceRecord.objects.get_or_create(
-        integration=integration,
-        flow=FLOW,
-        source_key=shipment.source_key,
-        defaults={
-            "tenant_id": shipment.tenant_id,
-            "document_kind": shipment.source_key.partition(":")[0],
-            "company_code": shipment.company_code,
-            "site": shipment.site,
-            "first_seen_at": now,
-            "last_seen_at": now,
-        },
-    )
-    record = SourceRecord.objects.select_for_update().get(pk=record.pk)
-    unfinished = Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).first()
-    if unfinished is not None:
-        # A failed one is tried with the newer picture; a waiting one takes it up anyway.
-        Transfer.objects.filter(pk=unfinished.pk, state="failed").update(state="waiting", due_at=clock.at(), attempts=0)
-    else:
-        SourceRecord.objects.filter(pk=record.pk).update(revision=F("revision") + 1)
-        unfinished = new_transfer(record, record.revision + 1)
-        unfinished.save()
-    return unfinished
+    # A failed one is tried with the newer picture; a waiting one takes it up anyway.
+    return work_beside(shipment, FLOW, again=("failed",))
 
 
 def remember(shipment_id: int, told: Mapping[str, str], targets: frozenset[str]) -> None:

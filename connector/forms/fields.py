@@ -114,10 +114,8 @@ def option_initial(option: Option, given: Mapping[str, Any]) -> Any:
 
 
 def options_entered(options: Iterable[Option], told: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The options to store. What no field stands for stays as it is; a default is stored only where it was before."""
-    options = tuple(options)
-    known = {o.name for o in options} | {o.formerly for o in options if o.formerly}
-    made = {key: value for key, value in before.items() if key not in known}
+    """The options to store; a list that is the default is stored only where it was before."""
+    made: dict[str, Any] = {}
     for option in options:
         value = told[f"option_{option.name}"]
         if value in (UNSET, None) or (option.kind == "list" and not option.choices and not value):

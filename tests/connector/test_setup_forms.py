@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -58,6 +59,7 @@ def test_an_integration_saved_untouched_is_unchanged(house: House) -> None:
     stored.options = {"label_format": "PDF", "residential": False, "default_service": "FEDEX_GROUND", "documents": ["shipment"]}
     stored.schedule = {"ship": {"daily_at": ["06:00"], "weekdays": [0, 1], "hours": [5, 20]}, "track": {"every_minutes": 7}}
     stored.company_codes = ["10"]
+    stored.start_from = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)  # what "now" left: the field shows whole seconds
     stored.save()
     client = client_of(house.person("operator"))
     before = AuditEntry.objects.count()
@@ -65,6 +67,7 @@ def test_an_integration_saved_untouched_is_unchanged(house: House) -> None:
     assert answer.status_code == 302, answer.context["form"].errors
     now = Integration.objects.get(pk=stored.pk)
     assert (now.options, now.schedule, now.company_codes) == (stored.options, stored.schedule, stored.company_codes)
+    assert now.start_from == stored.start_from
     assert AuditEntry.objects.count() == before, [(e.act, e.facts) for e in AuditEntry.objects.order_by("pk")][before:]
 
 

@@ -62,6 +62,20 @@ def test_a_thousand_completed_shipments_at_the_first_poll_ship_nothing(from_now:
     assert list(audit.verify()) == []
 
 
+def test_each_site_tells_how_much_stood_ready_there(from_now: World) -> None:
+    world = from_now
+
+    def add(doc: dict[str, Any]) -> None:
+        site = {"code": "S2", "timezone": "America/Chicago", "address": ADDRESS}
+        doc["connections"][0]["company_codes"][0]["sites"].append(site)
+
+    world.configure(add)
+    world.ready(2)
+    world.ready(3, site="S2")
+    world.sync()
+    assert dict(Baseline.objects.values_list("site", "seen")) == {"S1": 2, "S2": 3}
+
+
 def test_what_was_before_start_stays_so_whatever_its_later_version(from_now: World) -> None:
     world = from_now
     ids = world.ready(3)

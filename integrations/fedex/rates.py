@@ -60,11 +60,14 @@ def _place(party: Mapping[str, Any]) -> Body:
 
 
 def _customs(detail: Mapping[str, Any]) -> Body:
-    """What the official description of rates knows of customs: no invoice number, no terms, no total."""
+    """What the official description of rates knows of customs: no invoice number, no terms, no total.
+
+    It also lets nobody but the sender pay duties in a quote; who pays them in the end moves no price that is read here.
+    """
     return {
         "commercialInvoice": {"shipmentPurpose": detail["commercialInvoice"]["shipmentPurpose"]},
         "commodities": detail["commodities"],
-        "dutiesPayment": detail["dutiesPayment"],
+        "dutiesPayment": {"paymentType": "SENDER"},
     }
 
 

@@ -100,6 +100,12 @@ def test_only_what_the_official_description_knows_is_sent() -> None:
         assert set(told) <= set(schemas[name]["properties"]), name
 
 
+def test_a_quote_lets_the_sender_pay_duties_whoever_pays_them_in_the_end() -> None:
+    """The official description of rates knows no other value; the purchase keeps the real one."""
+    body: Any = rates.build_quote(request(recipient=ABROAD, customs=replace(CUSTOMS, duties_payer="RECIPIENT")), ACCOUNT)
+    assert body["requestedShipment"]["customsClearanceDetail"]["dutiesPayment"] == {"paymentType": "SENDER"}
+
+
 # -- the answer --------------------------------------------------------------------------------------------
 
 

@@ -53,7 +53,9 @@ def _bring(run: Run, erp: Erp, row: FreightCharge, amount: Decimal, key: str) ->
         # Before it is sent: if the answer is lost, what stands there is still known as ours.
         sent = [*row.sent, format(amount, "f")]
         run.commit(also=[lambda: costs.corrected(row, sent=sent)])
-    result = run.write(CORRECT, erp.correct_freight, row.order, row.number, amount, known_as_ours(row), key=key)
+    # What an earlier attempt left is asked for once more: that step is done, but the charge is not what it should be.
+    left = bool(row.note)
+    result = run.write(CORRECT, erp.correct_freight, row.order, row.number, amount, known_as_ours(row), key=key, again=left)
     why = WHY[result.skipped[0]] if result is not None and result.skipped else ""
     told = {"order": row.order, "number": row.number, "cost": f"{amount} {row.currency}"}
     if why:

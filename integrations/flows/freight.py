@@ -83,6 +83,8 @@ def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
     for row in freight.of(shipment):
         if row.state == FreightCharge.State.PLANNED:
             freight.ended(row, FreightCharge.State.DROPPED)
+        if row.state == FreightCharge.State.LEFT:
+            run.attention = "freight_left"  # by an attempt that another order stopped: the end has to tell it
         if row.state != FreightCharge.State.POSTED:
             continue
         # Asked for under its own key: the same order may have borne the cost of an earlier label.

@@ -271,6 +271,7 @@ def charge_body(part: FreightPart, reference: str, profile: Profile) -> dict[str
         **dict.fromkeys(("ChargeAmount", "ChargeAmountInclTax", "BaseChargeAmount", "BaseChargeAmtInclTax"), 0),
         names.cost_field: part.cost.amount,
         "CurrencyRate": 1,
+        **({names.invoiced_field: 0} if names.invoiced_field else {}),
         "StatisticalChargeDiff": 0,
         **dict.fromkeys(("CollectDb", "MultipleTaxLines", "PrintChargeTypeDb", "PrintCollectChargeDb"), False),
         "IntrastatExempt": False,

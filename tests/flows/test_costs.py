@@ -102,6 +102,25 @@ def test_a_charge_that_cannot_be_changed_is_left_for_a_person(world: World, colu
         assert the_charge(world) == Decimal("1.5")
 
 
+def test_what_was_left_stays_left_when_another_order_has_to_wait(world: World) -> None:
+    on(world)
+    several(world, [1.0, 3.0])
+    world.sync()
+    first, second = FreightCharge.objects.order_by("pk")
+    world.ifs.edit("standard", "CustomerOrderChargeSet", {"OrderNo": first.order, "SequenceNo": 1}, {"InvoicedQty": 1})
+    world.ifs.fault("status", f"PATCH .*{second.order}", times=1, status=400, body='{"error":{"code":"X","message":"no"}}')
+    correct("50.00")
+    world.work()
+    stopped = Transfer.objects.get(flow="cost")
+    assert stopped.state == "failed"
+    transfers.replay(stopped, actor="ann")
+    world.work()
+    rated = first.amount
+    first.refresh_from_db()
+    assert (first.amount, "invoiced" in first.note) == (rated, True), "the ERP still holds the rated cost"
+    assert Transfer.objects.get(flow="cost").attention == "cost_left" and CostChange.objects.get().state == "left"
+
+
 def test_a_lost_answer_is_compared_and_a_void_knows_the_amount_as_ours(world: World, settings: object) -> None:
     small(settings)
     on(world)

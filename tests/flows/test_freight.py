@@ -5,12 +5,13 @@ What stands on the orders is counted at the simulator, never from our own tables
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from connector.models import EffectSend, FreightCharge, Shipment, Step, Transfer
+from connector.models import EffectSend, Exchange, FreightCharge, Shipment, Step, Transfer
 from connector.services import shipments, transfers
 from integrations.base.errors import Rejected
 from integrations.base.records import ChargeOrder, Money
@@ -87,6 +88,10 @@ def test_the_rated_cost_becomes_one_charge_of_the_order(world: World) -> None:
         1,
         0,
     )
+    [sent] = Exchange.objects.filter(method="POST", url__endswith="CustomerOrderChargeArray").values_list(
+        "request_body", flat=True
+    )
+    assert json.loads(sent)["InvoicedQty"] == 0, "as in the sheet's body"
     assert charge["ShipmentId"] == number and charge["DeliveryAddress"] == "01"
     assert "PreAccountingId" not in charge
     row = FreightCharge.objects.get()
@@ -350,6 +355,23 @@ def test_void_and_buy_again_corrects_the_same_charge(world: World) -> None:
     live = Shipment.objects.get(state="active")
     assert Decimal(str(charge["ChargeCost"])) == live.cost
     assert live.freight_charges.get().number == "1"
+
+
+def test_a_charge_left_behind_is_told_when_another_order_has_to_wait(world: World) -> None:
+    on(world)
+    several(world, [1.0, 3.0])
+    world.sync()
+    first, second = FreightCharge.objects.order_by("pk")
+    world.ifs.edit("standard", "CustomerOrderChargeSet", {"OrderNo": first.order, "SequenceNo": 1}, {"InvoicedQty": 1})
+    world.ifs.fault("status", f"PATCH .*{second.order}", times=1, status=400, body='{"error":{"code":"X","message":"no"}}')
+    void(world)
+    world.work()
+    stopped = Transfer.objects.get(flow="void")
+    assert stopped.state == "failed"
+    transfers.replay(stopped, actor="ann")
+    world.work()
+    stopped.refresh_from_db()
+    assert (stopped.state, stopped.attention) == ("done", "freight_left")
 
 
 def test_an_invoiced_charge_is_listed_and_the_next_label_gets_its_own(world: World) -> None:

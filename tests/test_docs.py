@@ -136,12 +136,12 @@ def test_links_between_pages_lead_somewhere():
 
 def test_the_configuration_in_the_readme_can_be_imported(db: None, monkeypatch: pytest.MonkeyPatch):
     from connector.models import Integration
-    from connector.services import configuration
+    from connector.services.configuration import importing
 
     [text] = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     for name in re.findall(r'"env": "(\w+)"', text):
         monkeypatch.setenv(name, "secret-of-the-test")
-    configuration.apply(json.loads(text), "test")
+    importing.apply(json.loads(text), "test")
     assert Integration.objects.get().enabled
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from connector.management.commands.sync import drain
 from connector.models import Integration, Transfer
-from connector.services import clock, configuration, throttle, tokens
+from connector.services import clock, throttle, tokens
+from connector.services.configuration import importing
 from connector.services.engine import polling
 from connector.services.engine.polling import PollResult
 from integrations.base.simulator import SimulatorServer
@@ -132,7 +133,7 @@ class World:
         """Import the document, after `change(document)` has edited it."""
         if change is not None:
             change(self.doc)
-        configuration.apply(copy.deepcopy(self.doc), "test")
+        importing.apply(copy.deepcopy(self.doc), "test")
 
     # -- doing ---------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from connector.models import Alert, AlertChannel, Tenant
 from connector.models.alerts import Cause
 from connector.services import alerts, clock
 from connector.services.alerts import ChannelInput
-from connector.services.configuration import InvalidConfiguration
+from connector.services.configuration.findings import InvalidConfiguration
 from connector.services.shipments import NotPossible
 from connector.times import column, moment
 

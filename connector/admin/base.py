@@ -23,7 +23,7 @@ from unfold.paginator import InfinitePaginator
 from connector import asked, permissions
 from connector.badges import badge
 from connector.models import Tenant
-from connector.services.configuration import InvalidConfiguration
+from connector.services.configuration.findings import InvalidConfiguration
 from connector.services.shipments import NotPossible
 
 Act = Callable[[HttpRequest, Any], str]

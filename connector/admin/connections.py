@@ -20,8 +20,10 @@ from connector.forms import VendorForm
 from connector.forms.fields import place_errors
 from connector.forms.setup import CompanyRows, ConnectionForm, settings_initial
 from connector.models import CompanyCode, Connection, Exchange, Integration, Pause, Tenant
-from connector.services import configuration, pinging, simulator_console, webhooks
-from connector.services.configuration import ConnectionInput, InvalidConfiguration
+from connector.services import pinging, simulator_console, webhooks
+from connector.services.configuration import saving
+from connector.services.configuration.findings import InvalidConfiguration
+from connector.services.configuration.saving import ConnectionInput
 from connector.services.shipments import NotPossible
 from connector.times import column
 from integrations import registry
@@ -247,7 +249,7 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
         if data is not None and all([form.is_valid(), rows is None or rows.is_valid()]):
             companies = rows.entered() if rows is not None else None
             try:
-                saved = configuration.connection_save(self._entered(form, slug, tenant, companies), actor_of(request), existing)
+                saved = saving.connection_save(self._entered(form, slug, tenant, companies), actor_of(request), existing)
             except InvalidConfiguration as error:
                 errors = rows.place_errors(error.errors) if rows is not None else error.errors
                 place_errors(form, errors, form.error_places)

@@ -21,8 +21,10 @@ from connector.forms import KindForm
 from connector.forms.fields import place_errors
 from connector.forms.setup import IntegrationForm, integration_initial
 from connector.models import Baseline, FlowState, Integration, Pause, ReconciliationRun, SourceRecord, Tenant
-from connector.services import audit, clock, configuration, cursors, overview, schedules, wake
-from connector.services.configuration import IntegrationInput, InvalidConfiguration
+from connector.services import audit, clock, cursors, overview, schedules, switches, wake
+from connector.services.configuration import saving
+from connector.services.configuration.findings import InvalidConfiguration
+from connector.services.configuration.saving import IntegrationInput
 from connector.services.reconcile import findings, runs
 from connector.services.shipments import NotPossible
 from connector.times import moment
@@ -95,11 +97,11 @@ class IntegrationAdmin(RatePages, MappingPages):
     # -- acts ------------------------------------------------------------------------------------------
 
     def do_on(self, request: HttpRequest, obj: Integration) -> str:
-        configuration.integration_switch(obj, True, actor_of(request), request.POST.get("reason", ""))
+        switches.integration_switch(obj, True, actor_of(request), request.POST.get("reason", ""))
         return "Switched on. It first notes what stands ready already."
 
     def do_off(self, request: HttpRequest, obj: Integration) -> str:
-        configuration.integration_switch(obj, False, actor_of(request), request.POST.get("reason", ""))
+        switches.integration_switch(obj, False, actor_of(request), request.POST.get("reason", ""))
         return "Switched off. Nothing is forgotten."
 
     def do_run(self, request: HttpRequest, obj: Integration) -> str:
@@ -113,11 +115,11 @@ class IntegrationAdmin(RatePages, MappingPages):
         return "It runs now."
 
     def do_stop(self, request: HttpRequest, obj: Integration) -> str:
-        configuration.stop_buying("integration", obj, True, actor_of(request), request.POST.get("reason", ""))
+        switches.stop_buying("integration", obj, True, actor_of(request), request.POST.get("reason", ""))
         return "Buying is stopped. Look-ups and write-backs go on."
 
     def do_allow(self, request: HttpRequest, obj: Integration) -> str:
-        configuration.stop_buying("integration", obj, False, actor_of(request), request.POST.get("reason", ""))
+        switches.stop_buying("integration", obj, False, actor_of(request), request.POST.get("reason", ""))
         return "Buying is allowed again; what was held goes on."
 
     def do_compare(self, request: HttpRequest, obj: Integration) -> str:
@@ -216,7 +218,7 @@ class IntegrationAdmin(RatePages, MappingPages):
                 **{name: told[name] for name in blocks},
             )
             try:
-                saved = configuration.integration_save(entered, actor_of(request), existing)
+                saved = saving.integration_save(entered, actor_of(request), existing)
             except InvalidConfiguration as error:
                 place_errors(form, error.errors, form.error_places)
             else:

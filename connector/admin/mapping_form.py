@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from connector.services.configuration import ConfigError
+from connector.services.configuration.findings import ConfigError
 from connector.services.mappings import State
 from integrations.flows.table import Kind, Slot
 

@@ -13,8 +13,9 @@ from connector import asked
 from connector.admin.base import TenantAdmin, actor_of
 from connector.admin.mapping_form import MappingForm
 from connector.models import Integration
-from connector.services import configuration, mappings
-from connector.services.configuration import InvalidConfiguration
+from connector.services import mappings
+from connector.services.configuration import saving
+from connector.services.configuration.findings import InvalidConfiguration
 from connector.services.engine import codec
 from connector.services.mappings import Seen, State
 from connector.services.shipments import NotPossible
@@ -65,7 +66,7 @@ class MappingPages(TenantAdmin):
         if form.is_valid():
             state = form.state()
             if not form.errors:
-                form.place(configuration.mappings_check(obj, state.mappings, state.value_maps), state)
+                form.place(saving.mappings_check(obj, state.mappings, state.value_maps), state)
         if not form.is_valid():
             return self._shown(request, obj, form, stored, stored, checked=False)
         told = form.cleaned_data
@@ -86,7 +87,7 @@ class MappingPages(TenantAdmin):
         entry = form.cleaned_data["back_to"]
         restored = entry if any(v.entry.pk == entry and v.state.mark == state.mark for v in mappings.history(obj)[0]) else None
         try:
-            configuration.mappings_save(
+            saving.mappings_save(
                 obj, state.mappings, state.value_maps, actor=actor_of(request), base=form.cleaned_data["base"], back_to=restored
             )
         except InvalidConfiguration as error:

@@ -15,7 +15,7 @@ from connector.admin.base import TenantAdmin, actor_of
 from connector.forms.fields import choice_words
 from connector.models import Integration, Shipment, Transfer
 from connector.services import quotes, rate_rules
-from connector.services.configuration import InvalidConfiguration
+from connector.services.configuration.findings import InvalidConfiguration
 from connector.services.shipments import NotPossible
 from connector.services.transfers import PRICES
 from integrations import registry

@@ -17,8 +17,9 @@ from connector.dashboard import first_steps
 from connector.forms import TenantForm
 from connector.forms.fields import place_errors
 from connector.models import Connection, Integration, Membership, Tenant
-from connector.services import configuration, demo, second_factor, simulators
-from connector.services.configuration import InvalidConfiguration
+from connector.services import demo, second_factor, simulators, switches
+from connector.services.configuration import saving
+from connector.services.configuration.findings import InvalidConfiguration
 
 
 @admin.register(Tenant)
@@ -83,11 +84,11 @@ class TenantRowAdmin(TenantAdmin):
         return badge("paused", "Stopped") if obj.stop_buying else badge("ok", "Allowed")
 
     def do_stop(self, request: HttpRequest, obj: Tenant) -> str:
-        configuration.stop_buying("tenant", obj, True, actor_of(request), request.POST.get("reason", ""))
+        switches.stop_buying("tenant", obj, True, actor_of(request), request.POST.get("reason", ""))
         return "Buying is stopped for this tenant."
 
     def do_allow(self, request: HttpRequest, obj: Tenant) -> str:
-        configuration.stop_buying("tenant", obj, False, actor_of(request), request.POST.get("reason", ""))
+        switches.stop_buying("tenant", obj, False, actor_of(request), request.POST.get("reason", ""))
         return "Buying is allowed again."
 
     def do_require(self, request: HttpRequest, obj: Tenant) -> str:
@@ -129,9 +130,7 @@ class TenantRowAdmin(TenantAdmin):
         if form.is_bound and form.is_valid():
             told = form.cleaned_data
             try:
-                saved = configuration.tenant_save(
-                    told.get("slug", ""), told["name"], told["timezone"], actor_of(request), existing
-                )
+                saved = saving.tenant_save(told.get("slug", ""), told["name"], told["timezone"], actor_of(request), existing)
             except InvalidConfiguration as error:
                 place_errors(form, error.errors, TenantForm.error_places)
             else:

@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 
 from connector import words
-from connector.services.configuration import ConfigError
+from connector.services.configuration.findings import ConfigError
 from integrations.base.vendor import SettingField
 from integrations.flows.table import FlowDef, Option
 

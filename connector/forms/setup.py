@@ -21,7 +21,7 @@ from connector.forms.fields import (
     setting_field,
 )
 from connector.models import CompanyCode, Connection, Integration, Tenant
-from connector.services.configuration import ConfigError
+from connector.services.configuration.findings import ConfigError
 from integrations.base.vendor import SettingField, Vendor
 from integrations.flows.table import OPTION_TOPICS, Kind
 

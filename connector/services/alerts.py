@@ -46,7 +46,7 @@ from connector.models import (
 from connector.models.alerts import URGENT, Cause
 from connector.models.secrets import UnreadableSecret
 from connector.services import audit, clock, deadlines, keys, mailing, schedules, vendors, webhooks
-from connector.services.configuration_checks import ConfigError, InvalidConfiguration
+from connector.services.configuration.findings import ConfigError, InvalidConfiguration
 from connector.services.database import release_connection
 from connector.services.reconcile import findings
 from connector.services.reconcile.kinds import KIND

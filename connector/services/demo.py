@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connector.models import Connection, Integration, Tenant, User
-from connector.services import clock, configuration, simulators
+from connector.services import clock, simulators
+from connector.services.configuration import importing
 
 ACTOR = "demo"
 ADMIN = "admin"
@@ -128,7 +129,7 @@ def create(port: int, *, actor: str = ACTOR, running: bool = False) -> Demo:
     """Make what is missing: samples and configuration. `port` is where the simulators (will) serve.
 
     With `running` they must answer there now; otherwise the samples may also go into the state they will start from.
-    Raises simulators.SimulatorsUnreachable, and configuration.InvalidConfiguration where a slug of the demo belongs
+    Raises simulators.SimulatorsUnreachable, and findings.InvalidConfiguration where a slug of the demo belongs
     to something else or this machine's simulators are not among ALLOW_PRIVATE_HOSTS.
     """
     # Samples first: switching the integration on wakes its first poll.
@@ -138,7 +139,7 @@ def create(port: int, *, actor: str = ACTOR, running: bool = False) -> Demo:
         held = set(model.objects.filter(slug__in=[row["slug"] for row in wanted[table]]).values_list("slug", flat=True))
         wanted[table] = [row for row in wanted[table] if row["slug"] not in held]
     if any(wanted[table] for table in _TABLES):
-        summary = configuration.apply(wanted, actor)
+        summary = importing.apply(wanted, actor)
         made.created, made.notes = summary.created, summary.notes
     made.notes += _strayed(port)
     return made

@@ -14,9 +14,11 @@ from typing import Any
 from django.db.models import F, Q
 
 from connector.models import AuditDetail, AuditEntry, EffectSend, Installation, Integration, SourceRecord, Step, Transfer
-from connector.services import audit, configuration, transfers, vendors
-from connector.services.configuration import mappings_mark
-from connector.services.configuration_checks import json_copy, nearest
+from connector.services import audit, transfers, vendors
+from connector.services.configuration import saving
+from connector.services.configuration.findings import nearest
+from connector.services.configuration.reading import json_copy
+from connector.services.configuration.saving import mappings_mark
 from connector.services.engine import codec
 from connector.services.engine.effects import reference_of
 from connector.services.shipments import NotPossible
@@ -329,7 +331,7 @@ def map_value(integration: Integration, name: str, value: str, code: str, *, act
     if before is None:
         base = State.of(integration).mark
         table[value] = code
-        configuration.mappings_save(integration, state.mappings, state.value_maps, actor=actor, base=base)
+        saving.mappings_save(integration, state.mappings, state.value_maps, actor=actor, base=base)
     done = 0
     for transfer in entry.transfers if replay else ():
         try:

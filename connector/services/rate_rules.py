@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from connector.models import AuditEntry, Integration, RateQuote
-from connector.services import audit, configuration
+from connector.services import audit
+from connector.services.configuration import saving
 from connector.services.quotes import OPTIONS, State, offers_of, rules_of
 from connector.services.shipments import NotPossible
 from integrations.base.errors import Rejected
@@ -100,7 +101,7 @@ def save(integration: Integration, options: Mapping[str, Any], *, actor: str, re
     def unchanged(stored: Integration) -> bool:
         return mark(stored) == base
 
-    configuration.options_save(integration, given, actor=actor, reason=reason.strip(), act="rates_changed", unchanged=unchanged)
+    saving.options_save(integration, given, actor=actor, reason=reason.strip(), act="rates_changed", unchanged=unchanged)
 
 
 def history(integration: Integration) -> list[AuditEntry]:

@@ -37,7 +37,8 @@ from connector.models import (
     User,
 )
 from connector.models.tenants import Role
-from connector.services import audit, configuration
+from connector.services import audit
+from connector.services.configuration import importing
 from tests.world import document
 
 NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
@@ -89,7 +90,7 @@ def build(slug: str) -> House:
     """A tenant with connections, an integration, transfers in every state, a shipment with a label, a pause and people."""
     doc = document("http://127.0.0.1:9", slug)
     doc["connections"][0]["credentials"]["client_secret"] = f"secret-of-{slug}-ifs"
-    configuration.apply(doc, "test")
+    importing.apply(doc, "test")
     tenant = Tenant.objects.get(slug=slug)
     integration = Integration.objects.get(slug=f"{slug}-ifs-fedex")
     mark = f"mark-{slug}"

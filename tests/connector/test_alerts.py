@@ -38,9 +38,9 @@ from connector.models import (
     WebhookDelivery,
 )
 from connector.models.alerts import Cause
-from connector.services import alerts, clock, configuration, vendors
+from connector.services import alerts, clock, switches, vendors
 from connector.services.alerts import ChannelInput
-from connector.services.configuration_checks import InvalidConfiguration
+from connector.services.configuration.findings import InvalidConfiguration
 from integrations import registry
 from tests.connector.admin_support import House, build, client_of, owner, transfer
 
@@ -337,9 +337,9 @@ def test_eighty_per_cent_of_a_daily_limit_is_told_once_a_day() -> None:
 def test_a_brake_is_told_to_those_it_stops(receiver: Receiver) -> None:
     mine, theirs = house_of("alpha"), house_of("omega")
     here, there = hook(mine.tenant, receiver), hook(theirs.tenant, receiver)
-    configuration.stop_buying("integration", mine.integration, True, "user:jo", "stocktaking")
+    switches.stop_buying("integration", mine.integration, True, "user:jo", "stocktaking")
     assert [n.alert.cause for n in alerts.untold(here, clock.now())] == ["brake"] and alerts.untold(there, clock.now()) == []
-    configuration.stop_buying("installation", None, True, "user:boss", "fire")
+    switches.stop_buying("installation", None, True, "user:boss", "fire")
     assert len(alerts.untold(here, clock.now())) == 2 and len(alerts.untold(there, clock.now())) == 1
     tell()
     assert any("the whole installation" in text for text in receiver.texts())
@@ -472,7 +472,7 @@ def test_links_in_messages_lead_to_pages(receiver: Receiver) -> None:
     house = house_of()
     pause(house)
     fail(house, 1)
-    configuration.stop_buying("tenant", house.tenant, True, "user:jo")
+    switches.stop_buying("tenant", house.tenant, True, "user:jo")
     alerts.look(FLOWS)
     client = client_of(house.person("viewer"))
     links = set(Alert.objects.values_list("link", flat=True))

@@ -25,8 +25,10 @@ from connector.models import (
     Tenant,
     Transfer,
 )
-from connector.services import audit, configuration, keys, wake
-from connector.services.configuration import ConnectionInput, IntegrationInput, InvalidConfiguration
+from connector.services import audit, keys, switches, wake
+from connector.services.configuration import exporting, importing, reading, saving
+from connector.services.configuration.findings import InvalidConfiguration
+from connector.services.configuration.saving import ConnectionInput, IntegrationInput
 
 pytestmark = pytest.mark.django_db
 
@@ -118,8 +120,8 @@ def woken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
-def imported(given: dict[str, Any] | None = None) -> configuration.Summary:
-    return configuration.apply(given or document(), "test")
+def imported(given: dict[str, Any] | None = None) -> importing.Summary:
+    return importing.apply(given or document(), "test")
 
 
 def with_connection(n: int = 0, **changes: Any) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def with_integration(**changes: Any) -> dict[str, Any]:
 
 
 def errors(given: Any) -> dict[str, str]:
-    return {e.path: e.message for e in configuration.validate(given)}
+    return {e.path: e.message for e in importing.validate(given)}
 
 
 def acts() -> list[str]:
@@ -246,7 +248,7 @@ def test_one_error_anywhere_and_nothing_is_written():
     given = document()
     given["integrations"][0]["target"] = "nowhere"
     with pytest.raises(InvalidConfiguration) as caught:
-        configuration.apply(given, "test")
+        importing.apply(given, "test")
     assert [e.path for e in caught.value.errors] == ["integrations[0].target"]
     assert not Tenant.objects.exists()
     assert not AuditEntry.objects.exists()
@@ -487,12 +489,12 @@ def test_a_wrong_connection_is_no_second_error_at_its_integration():
 @pytest.mark.parametrize("text", ['{"version": 1, "version": 1}', '{"version": NaN}', '{"version": 1', "\xff\xfe", "[" * 100_000])
 def test_text_that_is_no_clean_json_is_refused(text: str):
     with pytest.raises(InvalidConfiguration):
-        configuration.read_document(text.encode("latin-1"))
+        reading.read_document(text.encode("latin-1"))
 
 
 def test_a_key_that_stands_twice_is_named_with_its_place():
     with pytest.raises(InvalidConfiguration) as caught:
-        configuration.read_document(b'{"version": 1, "tenants": [{"slug": "a", "slug": "b"}]}')
+        reading.read_document(b'{"version": 1, "tenants": [{"slug": "a", "slug": "b"}]}')
     assert [(e.path, e.message) for e in caught.value.errors] == [("tenants[0].slug", 'the key "slug" stands here twice')]
 
 
@@ -535,7 +537,7 @@ def test_a_stored_secret_is_not_sent_to_a_new_host(credentials: dict[str, str] |
     if credentials:
         moved["credentials"] = credentials
     given = {"version": 1, "connections": [moved]}
-    [error] = configuration.validate(given)
+    [error] = importing.validate(given)
     assert error.path.startswith("connections[0].credentials")
     assert "client_secret" in error.message
     moved["credentials"] = {"client_secret": "entered-again"}
@@ -717,7 +719,7 @@ def test_no_secret_reaches_the_audit_and_the_account_only_its_end():
 
 def test_an_export_has_no_secrets_and_changes_nothing_when_imported_again():
     imported()
-    made = configuration.export()
+    made = exporting.export()
     text = json.dumps(made)
     assert SECRET not in text
     assert "s3cret-of-fedex" not in text
@@ -730,14 +732,14 @@ def test_an_export_has_no_secrets_and_changes_nothing_when_imported_again():
 
 def test_an_export_with_its_secrets_added_makes_the_same_elsewhere():
     imported()
-    made = configuration.export()
+    made = exporting.export()
     Integration.objects.all().delete()
     Connection.objects.all().delete()
     assert {p.rsplit(".", 1)[1] for p in errors(made)} == {"client_secret"}
     for connection in made["connections"]:
         connection["credentials"]["client_secret"] = "given"
     imported(made)
-    again = configuration.export()
+    again = exporting.export()
     for connection in made["connections"]:
         del connection["credentials"]["client_secret"]
     assert again == made
@@ -746,10 +748,10 @@ def test_an_export_with_its_secrets_added_makes_the_same_elsewhere():
 def test_an_export_may_be_of_one_tenant():
     imported()
     imported({"version": 1, "tenants": [{"slug": "other"}]})
-    assert [t["slug"] for t in configuration.export("other")["tenants"]] == ["other"]
-    assert configuration.export("other")["connections"] == []
+    assert [t["slug"] for t in exporting.export("other")["tenants"]] == ["other"]
+    assert exporting.export("other")["connections"] == []
     with pytest.raises(InvalidConfiguration, match="no tenant"):
-        configuration.export("nobody")
+        exporting.export("nobody")
 
 
 # -- switches ------------------------------------------------------------------------------------------
@@ -760,13 +762,13 @@ def test_switching_on_polls_at_once_and_lets_go_what_was_held(django_capture_on_
     integration = Integration.objects.get()
     held = waiting(code="switched_off")
     with django_capture_on_commit_callbacks(execute=True):
-        assert configuration.integration_switch(integration, True, "anna")
-        assert not configuration.integration_switch(integration, True, "anna")
+        assert switches.integration_switch(integration, True, "anna")
+        assert not switches.integration_switch(integration, True, "anna")
     assert ("connector.tasks.poll", integration.pk, "ship") in woken
     assert ("connector.tasks.poll", integration.pk, "track") in woken
     assert Transfer.objects.get(pk=held.pk).due_at < held.due_at
     assert acts().count("integration_on") == 1
-    assert configuration.integration_switch(integration, False, "anna", "stocktaking")
+    assert switches.integration_switch(integration, False, "anna", "stocktaking")
     entry = AuditEntry.objects.get(act="integration_off")
     assert (entry.actor, entry.detail.detail) == ("anna", {"reason": "stocktaking"})
 
@@ -775,7 +777,7 @@ def test_an_integration_that_this_release_cannot_run_is_not_switched_on():
     imported(with_integration(enabled=False))
     Integration.objects.update(kind="ifs_ups")
     with pytest.raises(InvalidConfiguration, match="cannot run"):
-        configuration.integration_switch(Integration.objects.get(), True, "anna")
+        switches.integration_switch(Integration.objects.get(), True, "anna")
     assert not Integration.objects.get().enabled
 
 
@@ -784,13 +786,13 @@ def test_buying_is_stopped_and_allowed_again_at_every_level(level, django_captur
     imported()
     obj = {"installation": None, "tenant": Tenant.objects.get(), "integration": Integration.objects.get()}[level]
     held = waiting(code="stop_buying")
-    assert configuration.stop_buying(level, obj, True, "anna", "fire drill")
-    assert not configuration.stop_buying(level, obj, True, "anna")
+    assert switches.stop_buying(level, obj, True, "anna", "fire drill")
+    assert not switches.stop_buying(level, obj, True, "anna")
     row = {"installation": Installation, "tenant": Tenant, "integration": Integration}[level].objects.get()
     assert (row.stop_buying, row.stop_buying_reason) == (True, "fire drill")
     assert Transfer.objects.get(pk=held.pk).due_at == held.due_at
     with django_capture_on_commit_callbacks(execute=True):
-        assert configuration.stop_buying(level, obj, False, "anna")
+        assert switches.stop_buying(level, obj, False, "anna")
     row.refresh_from_db()
     assert (row.stop_buying, row.stop_buying_reason) == (False, "")
     assert Transfer.objects.get(pk=held.pk).due_at < held.due_at
@@ -803,7 +805,7 @@ def test_buying_is_stopped_and_allowed_again_at_every_level(level, django_captur
 
 def test_a_level_goes_with_its_object():
     with pytest.raises(TypeError):
-        configuration.stop_buying("tenant", None, True, "anna")
+        switches.stop_buying("tenant", None, True, "anna")
     assert not Installation.objects.filter(stop_buying=True).exists()
 
 
@@ -824,22 +826,22 @@ def form(**changes: Any) -> ConnectionInput:
 
 
 def test_a_form_makes_and_changes_a_connection_like_a_file():
-    configuration.tenant_save("acme", "Acme", "America/Chicago", "anna")
-    made = configuration.connection_save(form(), "anna")
+    saving.tenant_save("acme", "Acme", "America/Chicago", "anna")
+    made = saving.connection_save(form(), "anna")
     assert made.urls == {"base": "https://apis-sandbox.fedex.com"}
     assert made.secrets() == {"client_secret": "form-secret"}
     kept = {"client_id": "k", "client_secret": "", "account_number": None}
-    again = configuration.connection_save(form(name="FedEx 2", credentials=kept), "anna", existing=made)
+    again = saving.connection_save(form(name="FedEx 2", credentials=kept), "anna", existing=made)
     assert (again.pk, again.name, again.secrets(), again.version) == (made.pk, "FedEx 2", {"client_secret": "form-secret"}, 1)
-    gone = configuration.connection_save(form(credentials={}, remove=frozenset({"client_secret"})), "anna", existing=again)
+    gone = saving.connection_save(form(credentials={}, remove=frozenset({"client_secret"})), "anna", existing=again)
     assert gone.secrets() == {}
     assert acts() == ["tenant_created", "connection_created", "connection_changed", "connection_changed"]
 
 
 def test_a_form_hears_of_errors_at_its_own_fields():
-    configuration.tenant_save("acme", "Acme", "America/Chicago", "anna")
+    saving.tenant_save("acme", "Acme", "America/Chicago", "anna")
     with pytest.raises(InvalidConfiguration) as caught:
-        configuration.connection_save(form(urls={"base": "http://10.0.0.1"}, credentials={}), "anna")
+        saving.connection_save(form(urls={"base": "http://10.0.0.1"}, credentials={}), "anna")
     assert {e.path for e in caught.value.errors} == {
         "urls.base",
         "credentials.client_id",
@@ -851,27 +853,27 @@ def test_a_form_hears_of_errors_at_its_own_fields():
 def test_a_form_cannot_take_over_a_slug():
     imported()
     with pytest.raises(InvalidConfiguration) as caught:
-        configuration.connection_save(form(), "anna")
+        saving.connection_save(form(), "anna")
     assert [e.path for e in caught.value.errors] == ["slug"]
     with pytest.raises(InvalidConfiguration):
-        configuration.tenant_save("acme", "Mine", "UTC", "anna")
+        saving.tenant_save("acme", "Mine", "UTC", "anna")
     assert Tenant.objects.get().name == "Acme Manufacturing"
 
 
 def test_a_form_makes_and_changes_an_integration():
     imported(document(integrations=[]))
     entered = IntegrationInput("i", "acme", "ifs_fedex", "IFS to FedEx", "acme-ifs", "acme-fedex", start_from=NOW)
-    made = configuration.integration_save(entered, "anna")
+    made = saving.integration_save(entered, "anna")
     assert (made.enabled, made.start_from, made.options) == (False, NOW, {})
     changed = IntegrationInput(
         "i", "acme", "ifs_fedex", "IFS to FedEx", "acme-ifs", "acme-fedex", options={"default_service": "FEDEX_GROUND"}
     )
-    again = configuration.integration_save(changed, "anna", existing=made)
+    again = saving.integration_save(changed, "anna", existing=made)
     assert (again.pk, again.options, again.start_from) == (made.pk, {"default_service": "FEDEX_GROUND"}, None)
     entry = AuditEntry.objects.get(act="integration_changed")
     assert entry.facts["changed"] == ["options", "options.default_service", "start_from"]
 
 
 def test_an_option_is_understood_by_its_former_name() -> None:
-    configuration.apply(with_integration(options={"label_image_type": "PNG"}), "ann")
+    importing.apply(with_integration(options={"label_image_type": "PNG"}), "ann")
     assert Integration.objects.get().options == {"label_format": "PNG"}

@@ -17,7 +17,8 @@ from django.core.management import call_command
 from django_q.models import Schedule
 
 from connector.models import AuditEntry, Connection, Integration, User
-from connector.services import configuration, heartbeat, simulators
+from connector.services import heartbeat, simulators, switches
+from connector.services.configuration import exporting
 from integrations import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,11 +69,11 @@ def test_the_demo_is_made_once(state: Path):
 @pytest.mark.django_db
 def test_what_somebody_changed_in_the_demo_stays():
     demo()
-    configuration.integration_switch(Integration.objects.get(slug="demo-ifs-fedex"), False, "somebody")
+    switches.integration_switch(Integration.objects.get(slug="demo-ifs-fedex"), False, "somebody")
     Integration.objects.filter(slug="demo-ifs-fedex").update(value_maps={"service": {"ROAD-X": "FEDEX_GROUND"}})
-    before = configuration.export(None)
+    before = exporting.export(None)
     demo()
-    assert configuration.export(None) == before
+    assert exporting.export(None) == before
 
 
 @pytest.mark.django_db

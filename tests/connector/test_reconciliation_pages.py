@@ -10,7 +10,8 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from connector.models import Alert, AuditEntry, FlowState, ReconciliationFinding, ReconciliationRun
-from connector.services import alerts, clock, configuration
+from connector.services import alerts, clock
+from connector.services.configuration import findings, importing
 from connector.services.reconcile import kinds
 from tests.connector.admin_support import House, build, client_of, owner
 from tests.world import document
@@ -92,7 +93,7 @@ def test_the_command_refuses_what_does_not_exist(capsys: pytest.CaptureFixture[s
 
 def test_the_time_is_checked_as_it_is_entered() -> None:
     doc = document("http://127.0.0.1:9", "beta", options={"reconcile_at": "2:30"})
-    with pytest.raises(configuration.InvalidConfiguration, match="02:30"):
-        configuration.apply(doc, "test")
+    with pytest.raises(findings.InvalidConfiguration, match="02:30"):
+        importing.apply(doc, "test")
     doc["integrations"][0]["options"]["reconcile_at"] = "02:30"
-    configuration.apply(doc, "test")
+    importing.apply(doc, "test")

@@ -10,7 +10,8 @@ import pytest
 from django.urls import reverse
 
 from connector.models import AuditEntry, Connection, FlowState, Integration, Membership, Tenant, Transfer, User
-from connector.services import clock, configuration, demo, simulators, tour
+from connector.services import clock, demo, simulators, switches, tour
+from connector.services.configuration import importing
 from tests.connector.admin_support import build, client_of, owner
 from tests.world import World, document
 
@@ -44,7 +45,7 @@ def states(text: str) -> dict[str, str]:
 
 
 def configured(**integration: Any) -> Integration:
-    configuration.apply(document("http://127.0.0.1:9", "acme", **integration), "test")
+    importing.apply(document("http://127.0.0.1:9", "acme", **integration), "test")
     return Integration.objects.select_related("source", "target").get()
 
 
@@ -57,14 +58,14 @@ def test_an_empty_installation_begins_with_a_tenant(silence: None) -> None:
 
 def test_only_part_of_the_way(silence: None) -> None:
     doc = document("http://127.0.0.1:9", "acme")
-    configuration.apply({"version": 1, "tenants": doc["tenants"]}, "test")
+    importing.apply({"version": 1, "tenants": doc["tenants"]}, "test")
     text = page()
     assert states(text) == dict(zip(STEPS, ["done", "now", *["later"] * 4], strict=True))
     assert "Missing: the ERP and the carrier." in text
-    configuration.apply({"version": 1, "connections": doc["connections"][:1]}, "test")
+    importing.apply({"version": 1, "connections": doc["connections"][:1]}, "test")
     text = page()
     assert "Missing: the carrier." in text and "Ping acme IFS" in text, "what is there can be pinged already"
-    configuration.apply({"version": 1, "connections": doc["connections"][1:]}, "test")
+    importing.apply({"version": 1, "connections": doc["connections"][1:]}, "test")
     Connection.objects.update(health="ok")
     text = page()
     assert states(text) == dict(zip(STEPS, ["done"] * 3 + ["now"] + ["later"] * 2, strict=True))
@@ -93,7 +94,7 @@ def test_an_integration_is_switched_on_and_then_looks(silence: None) -> None:
     text = page()
     assert reverse("admin:connector_integration_do", args=[made.pk, "on"]) in text
     assert reverse("admin:connector_integration_mappings", args=[made.pk]) in text, "the dry run"
-    configuration.integration_switch(made, True, "test")
+    switches.integration_switch(made, True, "test")
     text = page()
     assert states(text)["integration"] == "done" and "It is under way" in text and 'data-running="1"' in text
     Integration.objects.update(updated_at=clock.at(-1000))
@@ -166,7 +167,7 @@ def test_the_demo_goes_the_whole_way(world: World) -> None:
     assert states(text) == dict.fromkeys(STEPS, "done") and "First steps: all done" in text
     assert reverse("admin:connector_simulators") in text
     # A tenant of one's own begins at the beginning, whatever the demo has done.
-    configuration.apply({"version": 1, "tenants": [{"slug": "own", "name": "Own", "timezone": "UTC"}]}, "test")
+    importing.apply({"version": 1, "tenants": [{"slug": "own", "name": "Own", "timezone": "UTC"}]}, "test")
     found = tour.take(None)
     assert found is not None and [s.state for s in found.steps] == ["done", "now", *["later"] * 4]
     assert "Own: one company" in page()

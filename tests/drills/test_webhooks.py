@@ -19,9 +19,9 @@ SHIP = """
 import json
 from connector.management.commands.sync import drain
 from connector.models import Integration
-from connector.services import configuration
+from connector.services.configuration import importing
 from connector import tasks
-configuration.apply(json.load(open({path!r})), "drill")
+importing.apply(json.load(open({path!r})), "drill")
 one = Integration.objects.select_related("source", "target", "tenant").get()
 tasks.poll(one.pk, "ship")
 drain(one, 10)

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from connector.models import Effect, EffectSend, Integration, Tenant, Transfer
-from connector.services import audit, clock, configuration, transfers
+from connector.services import audit, clock, switches, transfers
 from connector.services.engine import polling, work
 from integrations.fedex.adapter import Fedex
 from integrations.flows.specs import FLOWS, POLLS
@@ -30,7 +30,7 @@ LEVELS: dict[str, Callable[[World], Any]] = {
 
 def stop(world: World, level: Any, on: bool, reason: str = "") -> None:
     """Put a brake on or off, as the button does."""
-    configuration.stop_buying(level, LEVELS[level](world), on, "ann", reason)
+    switches.stop_buying(level, LEVELS[level](world), on, "ann", reason)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -63,7 +63,7 @@ def test_stop_buying_holds_purchases_uncounted_and_lets_write_backs_go_on(world:
 def test_the_brake_of_another_tenant_holds_nothing_here(world: World, settings: Any) -> None:
     small(settings)
     other = Tenant.objects.create(slug="other", name="Other")
-    configuration.stop_buying("tenant", other, True, "ann")
+    switches.stop_buying("tenant", other, True, "ann")
     world.ready(2)
     world.sync()
     assert world.states() == {"done": 2}

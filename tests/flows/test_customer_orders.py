@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connector.models import Exchange, Pause, Shipment, SourceRecord, Step, Transfer
-from connector.services import audit, backfill, clock, configuration, mappings, shipments, tracking, transfers, vendors, written
+from connector.services import audit, backfill, clock, mappings, shipments, switches, tracking, transfers, vendors, written
 from connector.services.pinging import ping
 from tests.flows.support import CREATE_LINE, change, creates, later, masters, options, settle, small
 from tests.world import World
@@ -218,7 +218,7 @@ def test_what_stood_ready_before_the_start_waits_for_a_person(world: World) -> N
 )
 def test_called_off_while_paused_buys_nothing(world: World, of_order: dict[str, Any], of_line: dict[str, Any], code: str) -> None:
     as_orders(world, "standard")
-    configuration.stop_buying("integration", world.integration, True, "ann", "stock-taking")
+    switches.stop_buying("integration", world.integration, True, "ann", "stock-taking")
     overtaken, other = world.ifs.make_orders(world.tenant, 2)
     world.sync()
     assert creates(world) == 0
@@ -226,7 +226,7 @@ def test_called_off_while_paused_buys_nothing(world: World, of_order: dict[str, 
         edit_order(world, overtaken, **of_order)
     if of_line:
         edit_line(world, overtaken, **of_line)
-    configuration.stop_buying("integration", world.integration, False, "ann")
+    switches.stop_buying("integration", world.integration, False, "ann")
     world.work()
     assert (of(world, f"{overtaken}/1").state, of(world, f"{overtaken}/1").code) == ("cancelled", code)
     assert of(world, f"{other}/1").state == "done" and creates(world) == 1

@@ -241,13 +241,13 @@ def test_a_summary_costs_a_few_queries_whatever_there_is() -> None:
 
 
 def test_the_cut_off_is_set_by_file_and_comes_back(monday: World) -> None:
-    from connector.services import configuration
+    from connector.services.configuration import exporting, findings
 
     assert Site.objects.get(code="S1").cut_off == dt.time(16)
-    text = str(configuration.export("acme"))
+    text = str(exporting.export("acme"))
     assert "'cut_off': '16:00'" in text
     page = client_of(owner()).get(reverse("admin:connector_connection_change", args=[monday.integration.source_id]))
     assert "the carrier comes until 16:00" in page.content.decode()
     monday.doc["connections"][0]["company_codes"][0]["sites"][0]["cut_off"] = "4 pm"
-    with pytest.raises(configuration.InvalidConfiguration, match="16:00"):
+    with pytest.raises(findings.InvalidConfiguration, match="16:00"):
         monday.configure()

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from connector import triggers
 from connector.models import AuditDetail, AuditEntry, Exchange, Shipment, SourceRecord
 from connector.models.audit import AppendOnly
-from connector.services import audit, configuration, shipments, transfers
+from connector.services import audit, shipments, switches, transfers
 from tests.flows.support import CREATE_LINE, due_now, edit, later, settle, small
 from tests.world import World
 
@@ -32,8 +32,8 @@ def troubled(world: World, settings: Any) -> World:
     world.ifs.fault("lost_answer", "PATCH", skip=5)
     world.sync(wait_s=0.5)
     settle(world, wait_s=0.2)
-    configuration.stop_buying("integration", world.integration, True, "ann", "a reason")
-    configuration.stop_buying("integration", world.integration, False, "ann")
+    switches.stop_buying("integration", world.integration, True, "ann", "a reason")
+    switches.stop_buying("integration", world.integration, False, "ann")
     later(world, 100)
     for transfer in world.integration.transfers.filter(state="in_doubt"):
         transfers.decide_not_made(transfer, actor="ann", reason="asked FedEx")

@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import reverse
 
 from connector.models import AuditDetail, AuditEntry, Exchange, Integration, Shipment, User
-from connector.services import configuration, mappings
+from connector.services import mappings, switches
+from connector.services.configuration import findings, saving
 from connector.services.mappings import State
 from connector.services.shipments import NotPossible
 from integrations.flows.table import KINDS
@@ -110,7 +111,7 @@ def test_effects_sort_open_transfers(world: World) -> None:
     mended, broken, changed = world.ready(3)
     world.ifs.edit("standard", "ShipmentSet", {"ShipmentId": mended}, {"ShipViaCode": "ROAD-X"}, "ALICE")
     world.ifs.edit("standard", "ShipmentSet", {"ShipmentId": changed}, {"ShipViaCode": "FDX-2DAY"}, "ALICE")
-    configuration.stop_buying("integration", world.integration, True, "test")
+    switches.stop_buying("integration", world.integration, True, "test")
     world.sync()
     [unread] = world.ready(1)
     world.poll()
@@ -165,7 +166,7 @@ def test_one_click_does_not_overrule_the_table(world: World) -> None:
     world.sync()
     old = in_force(world)
     tables = {"service": {**old.value_maps["service"], "road-x": "FEDEX_2_DAY"}}
-    configuration.mappings_save(world.integration, [], tables, actor="test", base=old.mark)
+    saving.mappings_save(world.integration, [], tables, actor="test", base=old.mark)
     with pytest.raises(NotPossible, match="mapped to FEDEX_2_DAY already"):
         mappings.map_value(world.integration, "service", "ROAD-X", "FEDEX_GROUND", actor="test", replay=True)
     assert mappings.map_value(world.integration, "service", "ROAD-X", "FEDEX_2_DAY", actor="test", replay=True) == 1
@@ -237,7 +238,7 @@ def test_lines_are_pasted_from_a_spreadsheet_and_rows_removed(world: World, clie
 
 def test_a_large_map_is_edited_as_lines(world: World, client: Client, page: str) -> None:
     table = {f"VIA-{n}": "FEDEX_GROUND" for n in range(1200)}
-    configuration.mappings_save(world.integration, [], {"service": table}, actor="test", base=in_force(world).mark)
+    saving.mappings_save(world.integration, [], {"service": table}, actor="test", base=in_force(world).mark)
     data = fields(client.get(page))
     assert len(data) < 100
     assert saved(client, page, data | {"lines-service": data["lines-service"] + "\nMORE => FEDEX_2_DAY"}).status_code == 302
@@ -262,8 +263,8 @@ def test_two_people_do_not_overwrite_each_other(world: World, client: Client, pa
     assert "THEIRS" in in_force(world).value_maps["service"] and "MINE" not in in_force(world).value_maps["service"]
     removed = [c for c in answer.context["changes"] if "THEIRS" in c.what]
     assert removed and removed[0].after == "", "what saving on would undo is shown"
-    with pytest.raises(configuration.InvalidConfiguration, match="Somebody changed"):
-        configuration.mappings_save(world.integration, [], {}, actor="test", base=mine["base"])
+    with pytest.raises(findings.InvalidConfiguration, match="Somebody changed"):
+        saving.mappings_save(world.integration, [], {}, actor="test", base=mine["base"])
 
 
 def test_history_tells_who_changed_what_and_leads_back(world: World, client: Client, page: str) -> None:

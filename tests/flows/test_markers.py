@@ -22,7 +22,7 @@ from django.urls import reverse
 from django_q.models import OrmQ, Task
 
 from connector.models import Connection, Exchange, Transfer
-from connector.services import configuration
+from connector.services.configuration import exporting
 from integrations import registry
 from tests.world import World
 
@@ -125,7 +125,7 @@ def test_no_secret_is_stored_logged_shown_or_exported(
     assert Exchange.objects.filter(status__gte=400).exists()
 
     token = [t for t in world.fedex.state["tokens"]] if "tokens" in world.fedex.state else []
-    shown = "\n".join([caplog.text, *capsys.readouterr(), json.dumps(configuration.export()), *html_pages()])
+    shown = "\n".join([caplog.text, *capsys.readouterr(), json.dumps(exporting.export()), *html_pages()])
     queued = " ".join(str(q.payload) for q in OrmQ.objects.all()) + " ".join(
         f"{t.args}{t.kwargs}{t.result}" for t in Task.objects.all()
     )

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from connector.models import AuditEntry, Baseline, Exchange, FlowState, Membership, SourceRecord, Transfer, User
 from connector.models.tenants import Role
-from connector.services import audit, configuration, cursors, overview
+from connector.services import audit, cursors, overview, switches
 from connector.services.engine import polling
 from connector.services.shipments import NotPossible
 from integrations.flows.specs import POLLS
@@ -163,7 +163,7 @@ def test_an_interrupted_baseline_with_start_from_ships_only_when_complete(transa
 
 def switch(world: World, on: bool) -> None:
     """As the button does."""
-    configuration.integration_switch(world.integration, on, "ann")
+    switches.integration_switch(world.integration, on, "ann")
 
 
 def test_switching_off_and_on_misses_nothing_and_surprises_nobody(from_now: World) -> None:

@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from connector.management.output import JsonCommand
 from connector.models import Integration
 from connector.services import backfill
-from connector.services.configuration import ConfigError
+from connector.services.configuration.findings import ConfigError
 from connector.services.shipments import NotPossible
 
 

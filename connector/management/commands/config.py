@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from connector.management.output import JsonCommand
-from connector.services import configuration
+from connector.services.configuration import exporting, findings, importing, reading
 
 ACTOR = "command line"
 
@@ -44,8 +44,8 @@ class Command(JsonCommand):
         except (OSError, ValueError) as error:
             self.refuse(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}")
         try:
-            summary = configuration.apply(configuration.read_document(raw), ACTOR)
-        except configuration.InvalidConfiguration as error:
+            summary = importing.apply(reading.read_document(raw), ACTOR)
+        except findings.InvalidConfiguration as error:
             self.refuse(error.errors)
         self.finish(summary.as_dict(), text=_in_words(summary))
 
@@ -53,14 +53,14 @@ class Command(JsonCommand):
         if file:
             self.refuse("config export prints to stdout and takes no FILE")
         try:
-            document = configuration.export(tenant)
-        except configuration.InvalidConfiguration as error:
+            document = exporting.export(tenant)
+        except findings.InvalidConfiguration as error:
             self.refuse(error.errors)
         # The document itself, so that it can be imported as it stands: no "ok" in it.
         self.stdout.write(json.dumps(document, indent=None if self.use_json else 2))
 
 
-def _in_words(summary: configuration.Summary) -> str:
+def _in_words(summary: importing.Summary) -> str:
     lines = []
     for outcome in ("created", "changed", "unchanged"):
         found: dict[str, list[str]] = getattr(summary, outcome)

@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from connector.management.output import NEEDS_A_PERSON, JsonCommand
-from connector.services import configuration, demo, simulators
+from connector.services import demo, simulators
+from connector.services.configuration import findings
 
 
 class Command(JsonCommand):
@@ -30,7 +31,7 @@ class Command(JsonCommand):
             made.password = demo.first_user()
         except simulators.SimulatorsUnreachable as error:
             self._needs_a_person(str(error))
-        except configuration.InvalidConfiguration as error:
+        except findings.InvalidConfiguration as error:
             self.refuse(error.errors)
         user = {"username": demo.ADMIN, "password": made.password, "created": made.password is not None}
         payload = {"created": made.created, "samples": made.samples, "notes": made.notes, "user": user}

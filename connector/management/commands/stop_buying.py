@@ -8,7 +8,8 @@ from django.core.management.base import CommandParser
 
 from connector.management.output import JsonCommand
 from connector.models import Integration, Tenant
-from connector.services import configuration
+from connector.services import switches
+from connector.services.configuration import findings
 
 ACTOR = "command line"
 
@@ -29,8 +30,8 @@ class Command(JsonCommand):
         """Find the scope and switch."""
         level, obj = self._scope(options["tenant"], options["integration"])
         try:
-            changed = configuration.stop_buying(level, obj, options["switch"] == "on", ACTOR, options["reason"])
-        except configuration.InvalidConfiguration as error:
+            changed = switches.stop_buying(level, obj, options["switch"] == "on", ACTOR, options["reason"])
+        except findings.InvalidConfiguration as error:
             self.refuse(error.errors)
         name = obj.slug if obj else None
         words = "is stopped" if options["switch"] == "on" else "is allowed"
@@ -38,19 +39,17 @@ class Command(JsonCommand):
         payload = {"level": level, "name": name, "stop_buying": options["switch"] == "on", "changed": changed}
         self.finish(payload, text=f"Buying {words} for {at}{'' if changed else ' (as before)'}.")
 
-    def _scope(
-        self, tenant_slug: str | None, integration_slug: str | None
-    ) -> tuple[configuration.Level, Tenant | Integration | None]:
+    def _scope(self, tenant_slug: str | None, integration_slug: str | None) -> tuple[switches.Level, Tenant | Integration | None]:
         tenant = Tenant.objects.filter(slug=tenant_slug).first() if tenant_slug is not None else None
         if tenant_slug is not None and tenant is None:
-            self.refuse([configuration.ConfigError("tenant", f'no tenant "{tenant_slug}"')])
+            self.refuse([findings.ConfigError("tenant", f'no tenant "{tenant_slug}"')])
         if integration_slug is None:
             return ("tenant", tenant) if tenant else ("installation", None)
         integration = Integration.objects.filter(slug=integration_slug).first()
         if integration is None:
-            self.refuse([configuration.ConfigError("integration", f'no integration "{integration_slug}"')])
+            self.refuse([findings.ConfigError("integration", f'no integration "{integration_slug}"')])
         if tenant is not None and integration.tenant_id != tenant.pk:
             self.refuse(
-                [configuration.ConfigError("integration", f'"{integration_slug}" does not belong to the tenant "{tenant_slug}"')]
+                [findings.ConfigError("integration", f'"{integration_slug}" does not belong to the tenant "{tenant_slug}"')]
             )
         return "integration", integration

@@ -6,41 +6,20 @@ Reads the database (for references, kept values and rules about what may no long
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from connector.models import Connection, EffectSend, Integration, SourceRecord, Tenant
-from connector.models.connections import UnreadableSecret
-from connector.services.configuration_checks import (
-    MISSING,
-    Block,
-    CompanyData,
-    Findings,
-    check_plain,
-    companies_of,
-    items_of,
-    joined,
-    mappings_of,
-    nearest,
-    options_of,
-    schedules_of,
-    settings_of,
-    start_of,
-    text_of,
-    url_allowed,
-    url_of,
-    value_maps_of,
-)
-from integrations import registry
+from connector.services.configuration.connection_checks import CompanyData, companies_of, settings_of
+from connector.services.configuration.connection_plan import credentials_of, environment_of, urls_of, vendor_of
+from connector.services.configuration.findings import Findings, joined, nearest
+from connector.services.configuration.integration_checks import mappings_of, options_of, schedules_of, start_of, value_maps_of
+from connector.services.configuration.reading import MISSING, Block, check_plain, items_of, text_of
 from integrations.base.vendor import Vendor
 from integrations.flows.table import KINDS, Kind
 
 VERSION = 1
-NAMED_VENDORS = ("ifs_cloud", "acumatica", "fedex", "ups", "shipbob", "shipstation")
-"""Vendor slugs of the interface; those that the registry lacks come with a later release."""
 
 CONNECTION_KEYS = ("slug", "tenant", "vendor", "name", "environment", "urls", "credentials", "settings", "company_codes")
 INTEGRATION_KEYS = (
@@ -203,7 +182,7 @@ class _Planner:
         block = Block(self.found, row, path, CONNECTION_KEYS)
         existing = self.connections.get(slug)
         tenant = self._tenant_of(block, existing, "connection")
-        vendor = self._vendor(block, existing)
+        vendor = vendor_of(self.found, block, existing)
         zone = self.zones.get(tenant or "", "UTC")
         companies = None
         if block.has("company_codes"):
@@ -211,9 +190,9 @@ class _Planner:
         name = block.text("name", existing.name if existing else slug, empty=False)
         if vendor is None:
             return
-        environment = self._environment(block, vendor, existing)
-        urls = self._urls(block, vendor, existing, environment)
-        plain, secrets = self._credentials(block, vendor, existing, urls)
+        environment = environment_of(self.found, block, vendor, existing)
+        urls = urls_of(self.found, block, vendor, existing, environment)
+        plain, secrets = credentials_of(self.found, block, vendor, existing, urls)
         settings: dict[str, Any] | None = existing.settings if existing else {}
         if block.has("settings") or existing is None:
             settings = settings_of(self.found, vendor, row.get("settings", {}), block.at("settings"))
@@ -222,128 +201,6 @@ class _Planner:
         self.plan.connections[slug] = ConnectionPlan(
             slug, existing, tenant, vendor, name, environment, urls, plain, secrets, settings, companies
         )
-
-    def _vendor(self, block: Block, existing: Connection | None) -> Vendor | None:
-        slug = block.text("vendor", existing.vendor if existing else MISSING, limit=40, empty=False)
-        if slug is None:
-            return None
-        if existing is not None and slug != existing.vendor:
-            self.found.add(
-                block.at("vendor"), f"the vendor of a connection never changes (it is {existing.vendor}); make a new connection"
-            )
-            return None
-        if slug in registry.VENDORS:
-            return registry.get(slug)
-        if slug in NAMED_VENDORS:
-            self.found.add(block.at("vendor"), f'this release has no "{slug}" yet; it has {", ".join(registry.slugs())}')
-        else:
-            self.found.add(block.at("vendor"), f'no vendor "{slug}"{nearest(slug, registry.slugs())}')
-        return None
-
-    def _environment(self, block: Block, vendor: Vendor, existing: Connection | None) -> str:
-        known = [e.key for e in vendor.environments]
-        environment: str = block.text("environment", existing.environment if existing else "production", limit=40, empty=False)
-        if block.has("environment") and environment not in (*known, "custom"):
-            told = f'{vendor.label} has no environment "{environment}"{nearest(environment, known)}'
-            self.found.add(block.at("environment"), told)
-            return ""
-        return environment
-
-    def _urls(self, block: Block, vendor: Vendor, existing: Connection | None, environment: str) -> dict[str, str]:
-        """The effective URLs: what the file says; else what is stored; else the environment's own ("" is none).
-
-        A stored URL that was the former environment's own follows the environment.
-        """
-        own = _environment_urls(vendor, environment)
-        stored: Mapping[str, str] = existing.urls if existing else {}
-        former = _environment_urls(vendor, existing.environment) if existing else {}
-        moved = existing is not None and existing.environment != environment
-        given = Block(self.found, block.data.get("urls", {}), block.at("urls"), vendor.url_keys)
-        made: dict[str, str] = {}
-        for key in vendor.url_keys:
-            url: str | None
-            if given.has(key):
-                url = url_of(self.found, vendor, key, given.data[key], given.at(key))
-                if url is None:
-                    continue
-            elif block.has("urls") or existing is None:
-                url = own.get(key)
-            else:
-                url = own.get(key) if moved and stored.get(key) == former.get(key) else stored.get(key)
-            if not url and not environment:
-                continue  # the environment is wrong, which has been said
-            if not url:
-                self.found.add(given.at(key), f'is required: the environment "{environment}" has no address of its own')
-                continue
-            if not given.has(key) and url != stored.get(key) and not url_allowed(self.found, url, given.at(key)):
-                continue
-            made[key] = url
-        return made
-
-    def _credentials(
-        self, block: Block, vendor: Vendor, existing: Connection | None, urls: Mapping[str, str]
-    ) -> tuple[dict[str, str], dict[str, str] | None]:
-        known = {c.key: c for c in vendor.credentials}
-        given = Block(self.found, block.data.get("credentials", {}), block.at("credentials"), list(known))
-        plain: dict[str, str] = dict(existing.plain) if existing else {}
-        secrets: dict[str, str] = {}
-        readable = True
-        if existing is not None:
-            try:
-                secrets = existing.secrets()
-            except UnreadableSecret:
-                readable = False
-        kept = [key for key in known if known[key].secret and not given.has(key) and (key in secrets or not readable)]
-        moved = [key for key in urls if existing is not None and _origin(existing.urls.get(key, "")) != _origin(urls[key])]
-        if existing is not None and moved and kept:
-            at = given.at(kept[0]) if given.data else given.path
-            changes = ", ".join(
-                f"urls.{key} from {_origin(existing.urls.get(key, '')) or 'nothing'} to {_origin(urls[key])}" for key in moved
-            )
-            self.found.add(
-                at,
-                f"the host changes ({changes}): give {', '.join(kept)} again, or null; a stored secret is not sent to a new host",
-            )
-        elif not readable and kept and any(known[key].secret for key in given.data if key in known):
-            self.found.add(
-                given.path,
-                f"the stored secrets cannot be read with the present FIELD_ENCRYPTION_KEY: give {', '.join(kept)} again, or null",
-            )
-        for key, value in given.data.items():
-            if key not in known:
-                continue
-            place = secrets if known[key].secret else plain
-            if value is None:
-                place.pop(key, None)
-            elif (text := self._credential(value, given.at(key))) is not None:
-                place[key] = text
-        if existing is None:
-            for key, credential in known.items():
-                absent = key not in given.data or given.data[key] is None
-                if credential.required and absent:
-                    self.found.add(given.at(key), f"is required for a new connection ({credential.label})")
-        touched = existing is None or any(known[key].secret for key in given.data if key in known)
-        return plain, secrets if touched else None
-
-    def _credential(self, value: Any, path: str) -> str | None:
-        """A text, or {"env": NAME} resolved now. Messages never repeat the value."""
-        if isinstance(value, str):
-            return text_of(self.found, value, path, limit=10_000, empty=False)
-        if not isinstance(value, Mapping):
-            self.found.add(path, 'must be a text, {"env": NAME} or null')
-            return None
-        block = Block(self.found, value, path, ("env",))
-        name = block.text("env", MISSING, empty=False)
-        if name is None:
-            return None
-        found = os.environ.get(name, "").strip()
-        if not found:
-            self.found.add(path, f"the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
-            return None
-        if check_plain(found).errors:
-            self.found.add(path, f"the environment variable {name} holds a character that cannot be stored")
-            return None
-        return found
 
     # -- integrations ------------------------------------------------------------------------------
 
@@ -488,16 +345,3 @@ class _Planner:
                     self.found.add(
                         at, f'the company code "{code}" is missing here, but the integration "{integration.slug}" names it'
                     )
-
-
-def _environment_urls(vendor: Vendor, environment: str) -> Mapping[str, str]:
-    return next((e.urls for e in vendor.environments if e.key == environment), {})
-
-
-def _origin(url: str) -> str:
-    """Scheme, host and port: where a secret would be sent to."""
-    parts = urlsplit(url)
-    if not parts.hostname:
-        return ""
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
-    return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -14,6 +14,9 @@ urlpatterns = [
     path("hooks/<slug:slug>/", views.hook, name="hook"),
     path("label/<str:secret>", label_door.label_link, name="label_link"),
     path("label/<str:secret>/<int:sequence>", label_door.label_link_file, name="label_link_file"),
+    # Mail programs and people add a slash at the end of an address.
+    path("label/<str:secret>/", label_door.label_link),
+    path("label/<str:secret>/<int:sequence>/", label_door.label_link_file),
     path("hooks/<slug:slug>", views.hook),  # somebody forgets the slash, and a redirected post is lost
     path("admin/", admin.site.urls),
 ]

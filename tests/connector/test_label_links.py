@@ -118,6 +118,16 @@ def test_an_ended_link_says_so_and_nothing_else(house: House, how: str) -> None:
     assert not AuditEntry.objects.filter(act="link_used").exists()
 
 
+def test_a_slash_too_many_opens_the_same_page(house: House) -> None:
+    """Mail programs and people add one at the end of an address."""
+    address = made(house)
+    answer = get(f"{address}/")
+    assert answer.status_code == 200 and house.shipment.master_tracking_number in answer.content.decode()
+    assert answer["Cache-Control"] == "no-store" and answer["Referrer-Policy"] == "no-referrer"
+    assert get(f"{address}/1/").content == get(f"{address}/1").content == b"%PDF-1.4 x"
+    assert f'href="{address}/1"' in answer.content.decode(), "the page leads to the file, not to a page below itself"
+
+
 def test_a_guess_opens_nothing(house: House) -> None:
     address = made(house)
     for wrong in (address[:-1] + ("A" if address[-1] != "A" else "B"), address[:-1], "/label/" + LabelLink.objects.get().digest):

@@ -306,9 +306,14 @@ def accept(file: InvoiceFile, shipment_id: int, *, actor: str, reason: str) -> N
     """Apply what a person was to look at, for one shipment. Raises NotPossible."""
     if not reason.strip():
         raise NotPossible("Give a reason: it is kept with the shipment.")
-    if file.state not in (File.READY, File.DONE):
-        raise NotPossible(f"This file is {file.get_state_display().lower()}.")
-    if not _apply_shipment(file, shipment_id, (Line.HELD, Line.READY), actor=actor, reason=reason.strip()):
+    try:
+        with transaction.atomic():
+            # The file's lock keeps out whoever puts it away, applies it or reads its rows anew this moment.
+            found = _locked(file, File.READY, File.DONE)
+            applied = _apply_shipment(found, shipment_id, (Line.HELD, Line.READY), actor=actor, reason=reason.strip())
+    except IntegrityError:
+        raise NotPossible("One of these charges counts for another shipment already, from another file.") from None
+    if not applied:
         raise NotPossible("Nothing of this shipment is left to apply.")
 
 

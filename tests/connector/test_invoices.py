@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.urls import reverse
 
 from connector.models import AuditEntry, CostChange, InvoiceFile, InvoiceLine, Package, Shipment
@@ -298,3 +301,85 @@ def test_one_invoice_in_two_layouts_is_not_billed_twice(house: House) -> None:
     invoices.accept(after, shipment.pk, actor="user:ann", reason="these are further charges")
     shipment.refresh_from_db()
     assert shipment.cost == Decimal("30.00")
+
+
+@pytest.mark.parametrize("meanwhile", ["discarded", "applying"])
+def test_what_became_of_a_file_meanwhile_decides_whether_one_shipment_is_applied(house: House, meanwhile: str) -> None:
+    """Somebody puts the file away, or applies it, after the page was asked for that another person presses a button on."""
+    shipment = parcels(house, "10.00", "795500000011")
+    parcels(house, "10.00", "795500000012")
+    file = take(house, csv_of(row("795500000011", "15.00"), row("795500000012", "10.50")))
+    invoices.set_rule(file, "tolerance", Decimal("1.00"), actor="user:ann")
+    seen = InvoiceFile.objects.get(pk=file.pk)
+    if meanwhile == "discarded":
+        invoices.discard(file, actor="user:ann", reason="not ours")
+    else:
+        invoices.apply(file, actor="user:ann", reason="November")
+    with pytest.raises(NotPossible, match="put away" if meanwhile == "discarded" else "being applied"):
+        invoices.accept(seen, shipment.pk, actor="user:bob", reason="it is right")
+    assert not CostChange.objects.exists() and states(file) == {"795500000011": "held", "795500000012": "ready"}
+
+
+def test_a_charge_that_counts_for_another_shipment_is_refused_in_words(house: House) -> None:
+    """Two files name one charge; the number moved to another shipment between them."""
+    first = parcels(house, "10.00", "795500000011")
+    file, again = (take(house, csv_of(row("795500000011", amount)), name) for amount, name in (("15.00", "a"), ("15.00", "b")))
+    second = parcels(house, "10.00", "795500000012")
+    again.lines.update(shipment=second)
+    invoices.accept(file, first.pk, actor="user:ann", reason="x")
+    with pytest.raises(NotPossible, match="counts for another shipment"):
+        invoices.accept(again, second.pk, actor="user:ann", reason="x")
+    second.refresh_from_db()
+    assert second.cost == Decimal("10.00") and CostChange.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_apply_one_line_at_once_change_the_cost_once(house: House) -> None:
+    shipment = parcels(house, "10.00", "795500000011")
+    file = take(house, csv_of(row("795500000011", "15.00")))
+    told = at_once(*[lambda n=n: invoices.accept(file, shipment.pk, actor=f"user:{n}", reason="x") for n in range(4)])  # type: ignore[misc]
+    assert sorted(map(type, told), key=str) == sorted([type(None), *[NotPossible] * 3], key=str), told
+    assert CostChange.objects.count() == 1 and states(file) == {"795500000011": "applied"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_choosing_columns_does_not_take_back_what_is_applied_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another person chooses columns: the rows are read, and before they are kept one of them is applied."""
+    shipment = parcels(house, "10.00", "795500000011")
+    file = take(house, csv_of(row("795500000011", "15.00")))
+    real, reading, pressed = invoices._match, threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> None:
+        reading.set()
+        pressed.wait(1)  # a lock keeps the other one out: then nobody ever says so
+        real(*given)
+
+    def press() -> None:
+        assert reading.wait(10)
+        invoices.accept(file, shipment.pk, actor="user:bob", reason="x")
+        pressed.set()
+
+    monkeypatch.setattr(invoices, "_match", slow)
+    assert at_once(lambda: invoices.choose(InvoiceFile.objects.get(), file.mapping, actor="user:ann"), press) == [None, None]
+    assert states(file) == {"795500000011": "applied"} and CostChange.objects.count() == 1
+
+
+def at_once(*acts: Callable[[], Any]) -> list[Exception | None]:
+    """What each act raised, all done at the same moment."""
+    start, told = threading.Barrier(len(acts)), cast("list[Exception | None]", [None] * len(acts))
+
+    def run(place: int) -> None:
+        try:
+            start.wait(10)
+            acts[place]()
+        except Exception as error:
+            told[place] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(acts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return told

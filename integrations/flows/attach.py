@@ -10,19 +10,20 @@ number as they are, and is replayed alone. A voided label stays where it hangs; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from connector.models import Connection, EffectSend, Package, Shipment, SourceRecord, Transfer
+from connector.models import EffectSend, Package, Shipment, SourceRecord, Transfer
 from connector.services import attachments
-from connector.services.engine.effects import Adoption, Stored
+from connector.services.engine.effects import Stored
 from connector.services.engine.run import Run
 from connector.services.shipments import MEDIA_SUFFIX
 from integrations import registry
 from integrations.base.errors import Rejected
-from integrations.base.records import Anchor, AttachedFile, FilePart, LookUp, Pending
+from integrations.base.records import Anchor, AttachedFile, FilePart, LookUp
 from integrations.base.roles import Erp, SendTicket
+from integrations.flows.erp_once import ErpOnce
 from integrations.flows.table import is_on
 
 FIND = "find place for label"
@@ -119,41 +120,27 @@ def _fill(run: Run, erp: Erp, package: Package, made: AttachedFile) -> None:
         run.write(CONNECT, erp.connect_file, made, key=key_of(package))
 
 
-class AttachFile:
-    """The place of one label in the ERP, as the engine's `Operation`."""
+class AttachFile(ErpOnce[FilePart, AttachedFile]):
+    """The place of one label in the ERP."""
 
     kind = attachments.KIND
     act = "place_made"
-    buys = False
     attention = "attached_twice"
+    named_by = "key"
     payload_type = FilePart
     result_type = AttachedFile
-
-    def __init__(self, run: Run, erp: Erp, part: FilePart | None = None) -> None:
-        self.run = run
-        self.adapter = erp
-        self.connection: Connection = run.job.source
-        self._own = part
-
-    def prepare(self) -> None:
-        """A token, before the intent."""
-        self.adapter.prepare()
 
     def describe(self, payload: FilePart, reference: str) -> dict[str, object]:
         """The exact body."""
         return self.adapter.describe_file(payload, reference)
 
-    def send(self, body: dict[str, object], payload: FilePart, ticket: SendTicket) -> AttachedFile | Pending:
+    def send(self, body: dict[str, object], payload: FilePart, ticket: SendTicket) -> AttachedFile:
         """Make it."""
         return self.adapter.create_file(body, payload, ticket)
 
-    def parse(self, answer: str, status: int | None, payload: FilePart) -> AttachedFile | Pending:
+    def parse(self, answer: str, status: int | None, payload: FilePart) -> AttachedFile:
         """Read a committed answer again."""
         return self.adapter.parse_file(answer, payload, status=status)
-
-    def ask(self, ticket: str, payload: FilePart) -> AttachedFile | Pending:
-        """A place is never pending."""
-        raise RuntimeError("a place for a label was taken for pending: the ERP answers at once")
 
     def find(self, reference: str, payload: FilePart | None, *, wide: bool = False) -> LookUp:
         """What carries our reference in its title."""
@@ -163,30 +150,13 @@ class AttachFile:
         """After a restore nothing is known of what was sent, but where such things are sent."""
         return FilePart(self.run.source_key, self.run.options.get("attach_label") or DOCUMENT, "", "", Anchor("", ""))
 
-    def adopt(
-        self, found: LookUp, payload: FilePart | None, record: SourceRecord, send: EffectSend | None
-    ) -> Adoption[AttachedFile]:
-        """The one place under our reference."""
-        if found.ambiguous:
-            return Adoption(refusal=found.text)
-        if not found.matches:
-            return Adoption()
-        if len(found.matches) > 1:
-            keys = ", ".join(match.master_tracking_number for match in found.matches)
-            return Adoption(refusal=f"{len(found.matches)} of them stand in the ERP: {keys}.")
-        return Adoption(self.by_hand(found.matches[0].master_tracking_number, payload))
-
-    def digest(self, payload: FilePart) -> str:
-        """Nothing is bought with it."""
-        return ""
+    def several(self, numbers: Sequence[str], payload: FilePart | None) -> str:
+        """Which places they are."""
+        return f"{len(numbers)} of them stand in the ERP: {', '.join(numbers)}."
 
     def by_hand(self, number: str, payload: FilePart | None) -> AttachedFile:
-        """As a person states it, or a look-up tells it: the ERP's key."""
+        """The ERP's key."""
         return replace(self.adapter.file_of(number, payload or self._own or self._guess()), adopted=True)
-
-    def remember(self, result: AttachedFile) -> AttachedFile:
-        """All of it."""
-        return result
 
     def store(
         self,
@@ -201,17 +171,5 @@ class AttachFile:
         """Nothing beside the send itself, which holds the result."""
         return Stored({"place": result.named, "found_there": result.adopted})
 
-    def complete(self, send: EffectSend, result: AttachedFile) -> None:
-        """Nothing was lacking."""
 
-    def same(self, stored: Any, result: AttachedFile) -> bool:
-        """Whether both are the same place."""
-        return isinstance(stored, Mapping) and stored.get("key") == result.key
-
-
-def attach_file(run: Run, carrier: Any) -> AttachFile:
-    """The operation for look-ups outside the flow; files lie at the ERP, not at the carrier."""
-    return AttachFile(run, run.job.adapter(run.job.source))
-
-
-__all__ = ["AttachFile", "attach_file", "attach_labels", "key_of", "tell_left", "wanted"]
+__all__ = ["AttachFile", "attach_labels", "key_of", "tell_left", "wanted"]

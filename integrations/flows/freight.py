@@ -14,15 +14,16 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
+from connector.models import EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
 from connector.services import costs, freight
-from connector.services.engine.effects import Adoption, Stored
+from connector.services.engine.effects import Stored
 from connector.services.engine.run import Run
 from connector.services.engine.signals import AskAgain
 from integrations.base.errors import Rejected
-from integrations.base.records import FreightBasis, FreightPart, LookUp, Money, Pending, PostedCharge
+from integrations.base.records import FreightBasis, FreightPart, LookUp, Money, PostedCharge
 from integrations.base.roles import Erp, SendTicket
 from integrations.base.shares import in_parts, measures, rates_of
+from integrations.flows.erp_once import ErpOnce
 from integrations.flows.table import KINDS
 
 READ = "read orders"
@@ -242,27 +243,24 @@ def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
     run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.order)
 
 
-class PostCharge:
-    """One share of the cost on one order, as the engine's `Operation`."""
+class PostCharge(ErpOnce[FreightPart, PostedCharge]):
+    """One share of the cost on one order."""
 
     kind = "charge"
     act = "charged"
-    buys = False
     attention = "charged_twice"
+    named_by = "number"
     payload_type = FreightPart
     result_type = PostedCharge
 
-    def __init__(self, run: Run, erp: Erp, part: FreightPart | None = None) -> None:
-        self.run = run
-        self.adapter = erp
-        self.connection: Connection = run.job.source
-        self._own = part
+    def __init__(self, run: Run, erp: Erp, own: FreightPart | None = None) -> None:
+        super().__init__(run, erp, own)
         self._stands = ""
         self._others = False
 
     def prepare(self) -> None:
         """A token, and the look before the post: what stands there already is not posted again."""
-        self.adapter.prepare()
+        super().prepare()
         assert self._own is not None
         found = self._find(self._own, self.run.references(self.kind, self._own.order))
         if found.matches and self._others:
@@ -283,19 +281,15 @@ class PostCharge:
         """The exact body."""
         return self.adapter.describe_freight(payload, reference)
 
-    def send(self, body: dict[str, object], payload: FreightPart, ticket: SendTicket) -> PostedCharge | Pending:
+    def send(self, body: dict[str, object], payload: FreightPart, ticket: SendTicket) -> PostedCharge:
         """Post it, unless the look before has found it."""
         if self._stands:
             return PostedCharge(payload.order, self._stands, adopted=True)
         return self.adapter.post_freight(body, payload, ticket)
 
-    def parse(self, answer: str, status: int | None, payload: FreightPart) -> PostedCharge | Pending:
+    def parse(self, answer: str, status: int | None, payload: FreightPart) -> PostedCharge:
         """Read a committed answer again."""
         return self.adapter.parse_freight(answer, payload, status=status)
-
-    def ask(self, ticket: str, payload: FreightPart) -> PostedCharge | Pending:
-        """A charge is never pending."""
-        raise RuntimeError("a charge was taken for pending: IFS answers its post at once")
 
     def find(self, reference: str, payload: FreightPart | None, *, wide: bool = False) -> LookUp:
         """The order's charges that may be this share, without those known as other ones of ours."""
@@ -309,30 +303,14 @@ class PostCharge:
         known = freight.numbers(self.connection, part.order)
         return replace(found, matches=tuple(m for m in found.matches if m.master_tracking_number not in known))
 
-    def adopt(
-        self, found: LookUp, payload: FreightPart | None, record: SourceRecord, send: EffectSend | None
-    ) -> Adoption[PostedCharge]:
-        """The one charge that may be this share."""
-        part = payload or self._own
-        if not found.matches or part is None:
-            return Adoption()
-        if len(found.matches) > 1:
-            numbers = ", ".join(m.master_tracking_number for m in found.matches)
-            return Adoption(refusal=f"the order {part.order} bears {len(found.matches)} such charges: {numbers}.")
-        return Adoption(PostedCharge(part.order, found.matches[0].master_tracking_number, adopted=True))
-
-    def digest(self, payload: FreightPart) -> str:
-        """Nothing is bought with it."""
-        return ""
+    def several(self, numbers: Sequence[str], payload: FreightPart | None) -> str:
+        """Which charges they are."""
+        return f"the order {payload.order if payload else ''} bears {len(numbers)} such charges: {', '.join(numbers)}."
 
     def by_hand(self, number: str, payload: FreightPart | None) -> PostedCharge:
-        """As a person states it: the charge's number on the order."""
+        """The charge's number on the order."""
         part = payload or self._own
         return PostedCharge(part.order if part else "", number, adopted=True)
-
-    def remember(self, result: PostedCharge) -> PostedCharge:
-        """All of it."""
-        return result
 
     def store(
         self,
@@ -352,18 +330,6 @@ class PostCharge:
         facts["cost"] = f"{row.amount} {row.currency}"
         return Stored(facts, "" if freight.posted(row, result.number) else self.attention)
 
-    def complete(self, send: EffectSend, result: PostedCharge) -> None:
-        """Nothing was lacking."""
 
-    def same(self, stored: Any, result: PostedCharge) -> bool:
-        """Whether both name the same charge."""
-        return isinstance(stored, Mapping) and stored.get("number") == result.number
-
-
-def post_charge(run: Run, carrier: Any) -> PostCharge:
-    """The operation for look-ups outside the flow; charges live at the ERP, not at the carrier."""
-    return PostCharge(run, run.job.adapter(run.job.source))
-
-
-__all__ = ["CORRECT", "WHY", "PostCharge", "keep_accounting", "known_as_ours", "post_charge", "rates", "reads_accounting"]
+__all__ = ["CORRECT", "WHY", "PostCharge", "keep_accounting", "known_as_ours", "rates", "reads_accounting"]
 __all__ += ["take_back", "wanted", "write_cost"]

@@ -18,8 +18,8 @@ FLOWS: dict[str, FlowSpec] = {
         look_ahead=ship.look_ahead,
         operations={
             ship.BuyLabel.kind: ship.BuyLabel,
-            attach.AttachFile.kind: attach.attach_file,
-            freight.PostCharge.kind: freight.post_charge,
+            attach.AttachFile.kind: attach.AttachFile.outside,
+            freight.PostCharge.kind: freight.PostCharge.outside,
         },
         another_carrier=ship.another_carrier,
     ),

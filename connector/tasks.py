@@ -24,9 +24,9 @@ from connector.services import (
     wake,
     webhooks,
 )
-from connector.services import alerts as alerting
 from connector.services import invoices as invoicing
 from connector.services import retention as erasing
+from connector.services.alerts import looking, sending, telling
 from connector.services.engine import polling, watching, work
 from connector.services.reconcile import runs
 from integrations.flows.specs import FLOWS, POLLS
@@ -89,8 +89,8 @@ def _keep_books() -> None:
 def _look_for_trouble() -> None:
     """After all else of a tick, and never in the way of work."""
     try:
-        alerting.look((*POLLS, tracking.FLOW))
-        for pk in alerting.due_channels():
+        looking.look((*POLLS, tracking.FLOW))
+        for pk in telling.due_channels():
             wake.alerts(pk)
     except Exception:
         logger.exception("could not look for what to tell people; the next minute looks again")
@@ -98,7 +98,7 @@ def _look_for_trouble() -> None:
 
 def alerts(channel_id: int) -> None:
     """Tell one channel what is due."""
-    sent = alerting.send_due(channel_id)
+    sent = sending.send_due(channel_id)
     if sent is not None and sent.note:
         logger.warning("alert channel %s: %s", channel_id, sent.note)
 

@@ -20,8 +20,9 @@ from connector.forms import ChannelForm, ChannelKindForm
 from connector.forms.fields import place_errors
 from connector.models import Alert, AlertChannel, Tenant
 from connector.models.alerts import Cause
-from connector.services import alerts, clock
-from connector.services.alerts import ChannelInput
+from connector.services import clock
+from connector.services.alerts import channels, sending, telling
+from connector.services.alerts.channels import ChannelInput
 from connector.services.configuration.findings import InvalidConfiguration
 from connector.services.shipments import NotPossible
 from connector.times import column, moment
@@ -75,10 +76,10 @@ class AlertAdmin(TenantAdmin):
 
     def detail_context(self, request: HttpRequest, obj: Alert) -> dict[str, Any]:
         now = clock.now()
-        channels = permissions.scope(AlertChannel.objects.select_related("tenant"), request.user)
-        channels = channels.filter(Q(tenant=obj.tenant_id) | Q(tenant=None)).order_by("name")
+        reached = permissions.scope(AlertChannel.objects.select_related("tenant"), request.user)
+        reached = reached.filter(Q(tenant=obj.tenant_id) | Q(tenant=None)).order_by("name")
         told = {d.channel_id: d for d in obj.deliveries.all()}
-        rows = [(c, told.get(c.pk), alerts.waits_for(obj, c, now)) for c in channels[:50]]
+        rows = [(c, told.get(c.pk), telling.waits_for(obj, c, now)) for c in reached[:50]]
         return {"channels": rows, "tenant_name": obj.tenant or INSTALLATION}
 
 
@@ -140,21 +141,21 @@ class AlertChannelAdmin(TenantAdmin):
     # -- acts ------------------------------------------------------------------------------------------
 
     def do_test(self, request: HttpRequest, obj: AlertChannel) -> str:
-        sent = alerts.send_trial(obj, actor_of(request))
+        sent = sending.send_trial(obj, actor_of(request))
         if not sent.ok:
             raise NotPossible(f"The trial message was not sent. {sent.note}")
         return f"The trial message was sent. {obj.test_result}"
 
     def do_on(self, request: HttpRequest, obj: AlertChannel) -> str:
-        alerts.channel_switch(obj, True, actor_of(request))
+        channels.channel_switch(obj, True, actor_of(request))
         return "Switched on. What happens from now on is told."
 
     def do_off(self, request: HttpRequest, obj: AlertChannel) -> str:
-        alerts.channel_switch(obj, False, actor_of(request))
+        channels.channel_switch(obj, False, actor_of(request))
         return "Switched off. What happens meanwhile stands in the list of alerts only."
 
     def do_remove(self, request: HttpRequest, obj: AlertChannel) -> str:
-        alerts.channel_remove(obj, actor_of(request))
+        channels.channel_remove(obj, actor_of(request))
         return "Removed. The alerts themselves stay."
 
     def after_act(self, request: HttpRequest, obj: AlertChannel) -> str:
@@ -170,12 +171,12 @@ class AlertChannelAdmin(TenantAdmin):
         return {
             "state": self.state(obj),
             "tenant_name": obj.tenant or INSTALLATION,
-            "zone": alerts.zone_of(obj),
-            "quiet_now": alerts.is_quiet(obj, now),
+            "zone": telling.zone_of(obj),
+            "quiet_now": telling.is_quiet(obj, now),
             "causes": [label for value, label in Cause.choices if value in obj.causes],
             "readable": readable,
             "signed": readable and bool(obj.secrets().get("secret")),
-            "waiting": alerts.untold(obj, now)[:50] if obj.enabled else [],
+            "waiting": telling.untold(obj, now)[:50] if obj.enabled else [],
             "deliveries": obj.deliveries.select_related("alert").order_by("-told_at")[:20],
         }
 
@@ -234,7 +235,7 @@ class AlertChannelAdmin(TenantAdmin):
                 quiet_until=told["quiet_until"],
             )
             try:
-                saved = alerts.channel_save(kind, tenant, entered, actor_of(request), existing)
+                saved = channels.channel_save(kind, tenant, entered, actor_of(request), existing)
             except InvalidConfiguration as error:
                 place_errors(form, error.errors, ChannelForm.error_places)
             else:

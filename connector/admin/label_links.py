@@ -14,7 +14,7 @@ from connector import asked
 from connector.admin.base import actor_of
 from connector.models import LabelLink, Package, Shipment
 from connector.services import label_links
-from connector.services.alerts import page_url
+from connector.services.public_url import page_url
 from connector.services.shipments import NotPossible
 
 

@@ -24,8 +24,8 @@ from django.utils.crypto import constant_time_compare
 
 from connector.models import Label, LabelLink, Shipment, SourceRecord
 from connector.services import audit, clock, mailing
-from connector.services.alerts import page_url
 from connector.services.database import release_connection
+from connector.services.public_url import page_url
 from connector.services.shipments import NotPossible
 
 USUAL_DAYS = 14

@@ -12,7 +12,8 @@ from connector.models import (
     Tenant,
     Transfer,
 )
-from connector.services import alerts, audit, clock, keys, wake
+from connector.services import audit, clock, keys, wake
+from connector.services.alerts import raising
 from connector.services.audit import Draft
 from connector.services.configuration.findings import ConfigError, InvalidConfiguration
 from integrations.flows.table import KINDS
@@ -59,9 +60,6 @@ def integration_switch(integration: Integration, on: bool, actor: str, reason: s
     return True
 
 
-# -- brakes ------------------------------------------------------------------------------------------
-
-
 def stop_buying(level: Level, obj: Tenant | Integration | None, on: bool, actor: str, reason: str = "") -> bool:
     """Put the brake on all purchases on or off: for the installation (`obj` None), a tenant or an integration.
 
@@ -93,7 +91,7 @@ def stop_buying(level: Level, obj: Tenant | Integration | None, on: bool, actor:
         row.save(update_fields=["stop_buying", "stop_buying_reason"])
         detail = {"reason": reason} if reason else None
         audit.append(tenant, Draft("stop_buying_on" if on else "stop_buying_off", {"level": level}, row, detail, actor))
-        alerts.brake_switched(level, row, tenant.pk if tenant else None, on, actor)
+        raising.brake_switched(level, row, tenant.pk if tenant else None, on, actor)
         if not on:
             held.update(due_at=clock.now())
             wake.work()

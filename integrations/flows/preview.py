@@ -16,6 +16,7 @@ from integrations.base.preview import Preview, SlotSeen
 from integrations.base.records import Address, Document, DocumentLine, Goods, HandlingUnit, ShipmentRequest, WriteBack
 from integrations.flows import mapping
 from integrations.flows.ship import ship_context, write_of
+from integrations.flows.slots import ShipContext, Slots
 from integrations.flows.table import Slot
 
 
@@ -29,7 +30,7 @@ class Ship:
     def show(self, record: SourceRecord, document: Document, goods: Goods | None = None) -> Preview:
         """Slots and request as the flow would make them now."""
         context = ship_context(self.integration, record, self._site(record))
-        slots = mapping.Slots.of(context, document)
+        slots = Slots.of(context, document)
         seen = tuple(self._seen(context, slots, slot) for slot in context.kind.slots)
         if mapping.crosses_border(context, document):
             goods = goods or self._goods(record)
@@ -57,7 +58,7 @@ class Ship:
         return mapping.crosses_border(ship_context(self.integration, record, self._site(record)), document)
 
     @staticmethod
-    def _seen(context: mapping.ShipContext, slots: mapping.Slots, slot: Slot) -> SlotSeen:
+    def _seen(context: ShipContext, slots: Slots, slot: Slot) -> SlotSeen:
         try:
             value: Any = slots.value(slot.name)
         except Rejected as error:
@@ -126,7 +127,7 @@ class Ship:
         )
 
 
-def _told(context: mapping.ShipContext, request: ShipmentRequest, slot: str) -> str:
+def _told(context: ShipContext, request: ShipmentRequest, slot: str) -> str:
     """What the carrier is told for a slot."""
     match slot:
         case "carrier":

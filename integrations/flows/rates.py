@@ -22,6 +22,7 @@ from integrations.base.rates import Choice, Quote, Rules, choose, of_service
 from integrations.base.records import Document, Money, ShipmentRequest
 from integrations.base.roles import Carrier
 from integrations.flows import mapping
+from integrations.flows.slots import ShipContext
 
 QUOTE = "quote"
 CHOOSE = "choose service"
@@ -32,9 +33,7 @@ def wanted(run: Run) -> bool:
     return bool(run.options.get("rates"))
 
 
-def best(
-    run: Run, carrier: Carrier, request: ShipmentRequest, document: Document, context: mapping.ShipContext
-) -> ShipmentRequest:
+def best(run: Run, carrier: Carrier, request: ShipmentRequest, document: Document, context: ShipContext) -> ShipmentRequest:
     """The request with the service that the rule chooses, and its price. Raises NeedsApproval and Rejected."""
     quote: Quote = run.read(QUOTE, _Ask(carrier, request), beside=True)
     rules = quotes.rules_of(run.job.integration)

@@ -37,6 +37,7 @@ from integrations.base.records import (
 )
 from integrations.base.roles import Carrier, Erp, LookUpQuery, SendTicket
 from integrations.flows import address_check, attach, deliveries, freight, mapping, rates, supplier
+from integrations.flows.slots import ShipContext
 from integrations.flows.table import KINDS
 
 BUY = "buy label"
@@ -166,12 +167,12 @@ def look_ahead(job: Job, carrier: Carrier, read: Sequence[tuple[Transfer, Docume
     address_check.ahead(job, carrier, found, batch)
 
 
-def ship_context(integration: Integration, record: SourceRecord, site: Site | None) -> mapping.ShipContext:
+def ship_context(integration: Integration, record: SourceRecord, site: Site | None) -> ShipContext:
     """The mapping's surroundings for one record."""
     zone = zoneinfo.ZoneInfo(site.timezone if site is not None else integration.tenant.timezone)
     erp = registry.get(integration.source.vendor)
     carrier = registry.get(integration.target.vendor)
-    return mapping.ShipContext(
+    return ShipContext(
         kind=KINDS[integration.kind],
         carrier=carrier.slug,
         options=integration.options,

@@ -8,8 +8,6 @@ from typing import Any
 from connector.services import audit
 from connector.services.audit import Draft
 
-# -- what changed ------------------------------------------------------------------------------------
-
 
 def _flat(value: Any, path: str = "", depth: int = 6) -> Iterator[tuple[str, Any]]:
     """Leaves of nested objects by dotted path; below `depth` names an object is a leaf."""

@@ -33,9 +33,6 @@ LOOKS_CAP = 50
 ADDRESS_TEXTS = ("company", "name", "phone", "email", "city", "state", "postal_code", "country")
 
 
-# -- connections ---------------------------------------------------------------------------------------
-
-
 def url_of(found: Findings, vendor: Vendor, key: str, value: Any, path: str) -> str | None:
     """A base URL as it is stored: complete, without trailing slash, allowed by the outbound policy."""
     text = text_of(found, value, path, limit=500, empty=False)

@@ -17,8 +17,6 @@ from connector.services.configuration.reading import json_copy
 from connector.services.configuration.writing import companies_stored
 from integrations import registry
 
-# -- export ------------------------------------------------------------------------------------------
-
 
 def export(tenant_slug: str | None = None) -> dict[str, Any]:
     """The configuration in the file's format, without secrets; importing it where it came from changes nothing.

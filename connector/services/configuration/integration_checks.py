@@ -21,9 +21,6 @@ JMESPATH_CAP = 500
 MINUTES_PER_DAY = 1440
 
 
-# -- integrations --------------------------------------------------------------------------------------
-
-
 def schedules_of(found: Findings, kind: Kind, value: Any, path: str) -> dict[str, Any]:
     """The block `schedule`, keyed by flow; one without flow names is repeated for every flow of the kind."""
     flows = [flow.name for flow in kind.flows]

@@ -38,8 +38,9 @@ from connector.models import (
     WebhookDelivery,
 )
 from connector.models.alerts import Cause
-from connector.services import alerts, clock, switches, vendors
-from connector.services.alerts import ChannelInput
+from connector.services import clock, switches, vendors
+from connector.services.alerts import channels, looking, sending, telling
+from connector.services.alerts.channels import ChannelInput
 from connector.services.configuration.findings import InvalidConfiguration
 from integrations import registry
 from tests.connector.admin_support import House, build, client_of, owner, transfer
@@ -134,11 +135,11 @@ def house_of(slug: str = "alpha") -> House:
 
 
 def hook(tenant: Tenant | None, receiver: Receiver, causes: tuple[str, ...] = ALL, **more: Any) -> AlertChannel:
-    return alerts.channel_save("webhook", tenant, ChannelInput("hook", causes, url=receiver.url, **more), "test")
+    return channels.channel_save("webhook", tenant, ChannelInput("hook", causes, url=receiver.url, **more), "test")
 
 
 def mail_to(tenant: Tenant, *addresses: str, **more: Any) -> AlertChannel:
-    return alerts.channel_save("mail", tenant, ChannelInput("post", ALL, addresses=addresses, **more), "test")
+    return channels.channel_save("mail", tenant, ChannelInput("post", ALL, addresses=addresses, **more), "test")
 
 
 def fail(house: House, number: int, state: str = "failed", **values: Any) -> Transfer:
@@ -163,8 +164,8 @@ def pause(house: House, kind: str = "token_refused") -> Pause:
 
 def tell() -> list[Any]:
     """What a minute does: look, then send what is due."""
-    alerts.look(FLOWS)
-    return [alerts.send_due(pk) for pk in alerts.due_channels()]
+    looking.look(FLOWS)
+    return [sending.send_due(pk) for pk in telling.due_channels()]
 
 
 # -- finding and grouping ------------------------------------------------------------------------------------
@@ -176,28 +177,28 @@ def test_things_of_one_kind_are_one_alert_with_a_count() -> None:
         fail(house, number)
     fail(house, 3, code="address_refused")
     fail(house, 4, "needs_approval", code="purchases_per_hour")
-    assert alerts.look(FLOWS) == 5
+    assert looking.look(FLOWS) == 5
     assert sorted(Alert.objects.values_list("cause", "count")) == [("failed", 1), ("failed", 3), ("needs_approval", 1)]
-    assert alerts.look(FLOWS) == 0, "nothing is counted twice"
+    assert looking.look(FLOWS) == 0, "nothing is counted twice"
     fail(house, 5)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert sorted(Alert.objects.values_list("cause", "count")) == [("failed", 1), ("failed", 4), ("needs_approval", 1)]
 
 
 def test_the_same_code_elsewhere_is_another_alert() -> None:
     for house in (house_of("alpha"), house_of("omega")):
         fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert sorted(Alert.objects.values_list("tenant__slug", "count")) == [("alpha", 1), ("omega", 1)]
 
 
 def test_a_replay_that_fails_again_counts_again_and_standing_failures_do_not() -> None:
     house = house_of()
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     failed = fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     Transfer.objects.filter(pk=failed.pk).update(epoch=F("epoch") + 1, updated_at=clock.now())
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert Alert.objects.get().count == 2
 
 
@@ -206,31 +207,31 @@ def test_what_is_in_doubt_is_told_once_however_often_it_is_looked_up() -> None:
     doubt = house.transfers["in_doubt"]
     for look in range(3):
         Transfer.objects.filter(pk=doubt.pk).update(epoch=look + 1, code=f"looked_{look}", updated_at=clock.now())
-        alerts.look(FLOWS)
+        looking.look(FLOWS)
     assert list(Alert.objects.values_list("cause", "count")) == [("in_doubt", 1)]
     EffectSend.objects.filter(transfer=doubt).update(outcome="absent")
     old = EffectSend.objects.get(transfer=doubt)
     old.pk, old.number, old.reference, old.outcome = None, 2, "ML-second", "unknown"
     old.save()
     Transfer.objects.filter(pk=doubt.pk).update(updated_at=clock.now())
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert sum(Alert.objects.values_list("count", flat=True)) == 2, "the next request in doubt is news"
 
 
 def test_finished_work_that_needs_a_look_is_told() -> None:
     house = house_of()
     Transfer.objects.filter(pk=house.transfers["done"].pk).update(attention="bought_twice", updated_at=clock.now())
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     alert = Alert.objects.get()
     assert alert.cause == "look" and "bought twice" in alert.title
 
 
 def test_a_pause_is_told_even_if_it_ended_before_we_looked() -> None:
     house = house_of()
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     found = pause(house)
     Pause.objects.filter(pk=found.pk).update(state="ended", ended_at=clock.now())
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     alert = Alert.objects.get()
     assert alert.cause == "paused" and str(house.target) in alert.title and alert.detail == "Enter the secret again."
     assert alert.link == reverse("admin:connector_connection_change", args=[house.target.pk])
@@ -240,7 +241,7 @@ def test_nothing_that_a_vendor_or_a_document_says_leaves_the_house() -> None:
     house = house_of()
     pause(house)
     fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     text = " ".join(f"{a.title} {a.detail} {a.link}" for a in Alert.objects.all())
     assert "vendor's own words" not in text and "message" not in text and "shipment:" not in text
 
@@ -261,7 +262,7 @@ def _look_and_close() -> None:
     from django.db import connection
 
     try:
-        alerts.look(FLOWS)
+        looking.look(FLOWS)
     finally:
         connection.close()
 
@@ -269,13 +270,13 @@ def _look_and_close() -> None:
 def test_after_a_day_of_silence_a_new_alert_begins() -> None:
     house = house_of()
     fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     clock.offset_s = 25 * 3600.0
     Integration.objects.update(enabled=False)  # this is not about lateness
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert Alert.objects.get().state == "closed"
     fail(house, 2)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert sorted(Alert.objects.values_list("state", "count")) == [("closed", 1), ("open", 1)]
 
 
@@ -287,17 +288,17 @@ def test_a_schedule_is_late_after_two_periods_and_told_once() -> None:
         tenant=house.tenant, integration=house.integration, flow="ship", last_good_poll_at=clock.now()
     )
     clock.offset_s = 115 * 60.0
-    assert alerts.look(FLOWS) == 0
+    assert looking.look(FLOWS) == 0
     clock.offset_s = 125 * 60.0
     FlowState.objects.filter(pk=polled.pk).update(lease_until=clock.at(60))
-    assert alerts.look(FLOWS) == 0, "somebody is at it"
+    assert looking.look(FLOWS) == 0, "somebody is at it"
     FlowState.objects.filter(pk=polled.pk).update(lease_until=None)
     held = pause(house)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert not Alert.objects.filter(cause="late").exists(), "a pause explains it and is told itself"
     Pause.objects.filter(pk=held.pk).update(state="ended")
-    alerts.look(FLOWS)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
+    looking.look(FLOWS)
     assert Alert.objects.get(cause="late").count == 1
 
 
@@ -315,7 +316,7 @@ def test_a_schedule_outside_its_window_is_not_late() -> None:
         FlowState.objects.create(
             tenant=house.tenant, integration=house.integration, flow=flow, last_good_poll_at=now - dt.timedelta(hours=30)
         )
-    assert alerts.look(FLOWS) == 0
+    assert looking.look(FLOWS) == 0
 
 
 def test_eighty_per_cent_of_a_daily_limit_is_told_once_a_day() -> None:
@@ -324,23 +325,23 @@ def test_eighty_per_cent_of_a_daily_limit_is_told_once_a_day() -> None:
     key, limit = vendors.buckets_of(house.target, vendor, vendors.credentials_of(house.target))["track"]
     today = clock.now().date()
     bucket = LimitBucket.objects.create(key=key, day=today, used_today=int(limit.calls * 0.79))
-    assert alerts.look(FLOWS) == 0
+    assert looking.look(FLOWS) == 0
     LimitBucket.objects.filter(pk=bucket.pk).update(used_today=int(limit.calls * 0.8))
-    alerts.look(FLOWS)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
+    looking.look(FLOWS)
     alert = Alert.objects.get()
     assert (alert.cause, alert.count, alert.tenant) == ("budget", 1, house.tenant) and "80%" in alert.title
     LimitBucket.objects.filter(pk=bucket.pk).update(day=today - dt.timedelta(days=1))
-    assert alerts.look(FLOWS) == 0, "yesterday's count is over"
+    assert looking.look(FLOWS) == 0, "yesterday's count is over"
 
 
 def test_a_brake_is_told_to_those_it_stops(receiver: Receiver) -> None:
     mine, theirs = house_of("alpha"), house_of("omega")
     here, there = hook(mine.tenant, receiver), hook(theirs.tenant, receiver)
     switches.stop_buying("integration", mine.integration, True, "user:jo", "stocktaking")
-    assert [n.alert.cause for n in alerts.untold(here, clock.now())] == ["brake"] and alerts.untold(there, clock.now()) == []
+    assert [n.alert.cause for n in telling.untold(here, clock.now())] == ["brake"] and telling.untold(there, clock.now()) == []
     switches.stop_buying("installation", None, True, "user:boss", "fire")
-    assert len(alerts.untold(here, clock.now())) == 2 and len(alerts.untold(there, clock.now())) == 1
+    assert len(telling.untold(here, clock.now())) == 2 and len(telling.untold(there, clock.now())) == 1
     tell()
     assert any("the whole installation" in text for text in receiver.texts())
 
@@ -387,7 +388,7 @@ def test_quiet_hours_hold_back_all_but_what_is_urgent(receiver: Receiver) -> Non
     local = clock.now().astimezone(zoneinfo.ZoneInfo(house.tenant.timezone))
     begin, end = (local - dt.timedelta(hours=1)).time(), (local + dt.timedelta(hours=2)).time()
     channel = hook(house.tenant, receiver, quiet_from=begin, quiet_until=end)
-    assert alerts.is_quiet(channel, clock.now())
+    assert telling.is_quiet(channel, clock.now())
     fail(house, 1)
     tell()
     assert receiver.got == []
@@ -409,7 +410,7 @@ def test_quiet_hours_go_over_midnight_in_the_tenants_zone(first: int, last: int,
     tenant = Tenant(slug="x", name="X", timezone="America/Chicago")
     channel = AlertChannel(tenant=tenant, quiet_from=dt.time(first), quiet_until=dt.time(last))
     at = dt.datetime(2026, 7, 1, hour, tzinfo=zoneinfo.ZoneInfo("America/Chicago")).astimezone(dt.UTC)
-    assert alerts.is_quiet(channel, at) is quiet
+    assert telling.is_quiet(channel, at) is quiet
 
 
 def test_a_channel_hears_of_its_tenant_and_the_owners_of_all(receiver: Receiver) -> None:
@@ -431,15 +432,15 @@ def test_a_channel_hears_of_its_tenant_and_the_owners_of_all(receiver: Receiver)
 def test_a_channel_hears_only_of_what_it_wants_and_of_what_happens_from_now_on(receiver: Receiver) -> None:
     house = house_of()
     fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     channel = hook(house.tenant, receiver, ("paused", "failed"))
     fail(house, 2, "needs_approval", code="purchases_per_hour")
     tell()
     assert receiver.got == []
-    alerts.channel_switch(channel, False, "test")
+    channels.channel_switch(channel, False, "test")
     fail(house, 3)
     tell()
-    alerts.channel_switch(channel, True, "test")
+    channels.channel_switch(channel, True, "test")
     tell()
     assert receiver.got == [], "what happened while it was off is not told afterwards"
     pause(house)
@@ -461,7 +462,7 @@ def test_a_webhook_is_signed_and_chat_tools_get_text_alone(receiver: Receiver, s
     assert told["alerts"][0]["cause"] == "failed" and told["alerts"][0]["count"] == 1
     link = f"https://connector.example.com/admin/connector/transfer/?integration={house.integration.pk}&state__exact=failed"
     assert told["alerts"][0]["url"] == link and link in told["text"]
-    alerts.channel_save("webhook", None, ChannelInput("hook", ALL, remove_secret=True), "test", channel)
+    channels.channel_save("webhook", None, ChannelInput("hook", ALL, remove_secret=True), "test", channel)
     fail(house, 2, code="other")
     tell()
     _, headers, body = receiver.got[1]
@@ -473,7 +474,7 @@ def test_links_in_messages_lead_to_pages(receiver: Receiver) -> None:
     pause(house)
     fail(house, 1)
     switches.stop_buying("tenant", house.tenant, True, "user:jo")
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     client = client_of(house.person("viewer"))
     links = set(Alert.objects.values_list("link", flat=True))
     assert len(links) == 3
@@ -512,12 +513,12 @@ def test_only_one_process_sends_at_a_time(receiver: Receiver) -> None:
     house = house_of()
     channel = hook(house.tenant, receiver)
     fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     AlertChannel.objects.filter(pk=channel.pk).update(sending_until=clock.at(100))
-    assert alerts.send_due(channel.pk) is None and receiver.got == []
+    assert sending.send_due(channel.pk) is None and receiver.got == []
     clock.offset_s = 101.0  # it was killed: its turn lapses
-    assert alerts.send_due(channel.pk) is not None and len(receiver.got) == 1
-    assert alerts.send_due(channel.pk) is None and len(receiver.got) == 1
+    assert sending.send_due(channel.pk) is not None and len(receiver.got) == 1
+    assert sending.send_due(channel.pk) is None and len(receiver.got) == 1
 
 
 def test_a_webhook_goes_nowhere_that_vendors_may_not_be(receiver: Receiver, settings: Any) -> None:
@@ -535,7 +536,7 @@ def test_a_webhook_goes_nowhere_that_vendors_may_not_be(receiver: Receiver, sett
         "https://u:p@e.com/",
     ):
         with pytest.raises(InvalidConfiguration) as refused:
-            alerts.channel_save("webhook", house.tenant, ChannelInput("x", ALL, url=url), "test")
+            channels.channel_save("webhook", house.tenant, ChannelInput("x", ALL, url=url), "test")
         assert refused.value.errors[0].path == "url", url
     channel.refresh_from_db()
     assert channel.last_error
@@ -586,14 +587,14 @@ def test_without_a_mail_server_nothing_is_claimed(settings: Any, capsys: Any) ->
     settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
     house = house_of()
     channel = mail_to(house.tenant, "a@example.com")
-    assert "no mail server is set" in alerts.send_trial(channel, "test").note
+    assert "no mail server is set" in sending.send_trial(channel, "test").note
     assert "trial message" in capsys.readouterr().out
 
 
 def test_trouble_with_alerts_never_stops_the_tick(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     house = house_of()
     Transfer.objects.filter(pk=house.transfers["waiting"].pk).update(due_at=clock.now())
-    monkeypatch.setattr(alerts, "look", lambda polled: 1 / 0)
+    monkeypatch.setattr(looking, "look", lambda polled: 1 / 0)
     tasks.tick()
     assert OrmQ.objects.count() and "could not look for what to tell people" in caplog.text
 
@@ -611,7 +612,7 @@ def test_a_tick_finds_and_wakes_and_the_task_sends(receiver: Receiver) -> None:
 def test_unreadable_posts_are_told_once_and_together(receiver: Receiver) -> None:
     house = house_of()
     hook(house.tenant, receiver)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     for n in range(3):
         WebhookDelivery.objects.create(
             tenant=house.tenant,
@@ -622,22 +623,22 @@ def test_unreadable_posts_are_told_once_and_together(receiver: Receiver) -> None
             received_at=clock.now(),
             ended_at=clock.now(),
         )
-    alerts.look(FLOWS)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
+    looking.look(FLOWS)
     alert = Alert.objects.get(cause="post")
     assert (alert.count, alert.tenant) == (3, house.tenant) and str(house.target) in alert.title
     assert "Elm Street" not in alert.title + alert.detail
     assert alert.link == reverse("admin:connector_connection_change", args=[house.target.pk])
     WebhookDelivery.objects.filter(digest=f"{0:064d}").update(ended_at=clock.now() + dt.timedelta(seconds=5))
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     assert Alert.objects.get(cause="post").count == 4, "given up again after another try"
 
 
 def test_an_idle_look_is_cheap(django_assert_max_num_queries: Any) -> None:
     house_of()
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     with django_assert_max_num_queries(29):
-        alerts.look(FLOWS)
+        looking.look(FLOWS)
 
 
 # -- the pages -----------------------------------------------------------------------------------------------
@@ -750,7 +751,7 @@ def test_the_list_and_the_page_of_an_alert_say_who_was_told(receiver: Receiver) 
     house = house_of()
     hook(house.tenant, receiver)
     fail(house, 1)
-    alerts.look(FLOWS)
+    looking.look(FLOWS)
     client = client_of(house.person("viewer"))
     page = reverse("admin:connector_alert_change", args=[Alert.objects.get().pk])
     assert "nobody yet" in client.get(reverse("admin:connector_alert_changelist")).content.decode()

@@ -10,7 +10,8 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from connector.models import Alert, AuditEntry, FlowState, ReconciliationFinding, ReconciliationRun
-from connector.services import alerts, clock
+from connector.services import clock
+from connector.services.alerts import looking
 from connector.services.configuration import findings, importing
 from connector.services.reconcile import kinds
 from tests.connector.admin_support import House, build, client_of, owner
@@ -77,8 +78,8 @@ def test_compare_now_begins_one_comparison(house: House) -> None:
 
 def test_a_new_finding_is_an_alert_once(house: House) -> None:
     ReconciliationFinding.objects.update(first_seen_at=clock.now())
-    alerts.look()
-    alerts.look()
+    looking.look()
+    looking.look()
     alert = Alert.objects.get(cause="finding")
     assert alert.count == 1 and "Shipped outside this system" in alert.title
     assert "mark-alpha" not in alert.title + alert.detail, "nothing of a document leaves the house"

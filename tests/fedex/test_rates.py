@@ -23,7 +23,7 @@ from integrations.fedex.adapter import Fedex
 from integrations.fedex.simulator import FedexSimulator
 from integrations.fedex.vendor import VENDOR
 from integrations.flows.table import KINDS
-from tests.fedex.test_mapping import ACCOUNT, RECIPIENT, package, request
+from tests.fedex.mapping_support import ACCOUNT, RECIPIENT, package, request
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "specs" / "fedex" / "RateQuotes-Resource.json"
 CUSTOMS = Customs(

@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from connector.models import Alert, Integration, Pause, Shipment, Site, Transfer, User
-from connector.services import alerts, clock, deadlines, shipments, tracking
+from connector.services import clock, deadlines, shipments, tracking
+from connector.services.alerts import looking
 from tests.connector.admin_support import build, client_of, owner
 from tests.flows.support import change, later, masters, options, settle, small
 from tests.world import World
@@ -192,12 +193,12 @@ def test_each_miss_is_told_once(monday: World) -> None:
     monday.sync()
     later(monday, 6 * HOUR)
     for _ in range(3):
-        alerts.look()
+        looking.look()
     [alert] = Alert.objects.filter(cause="deadline")
     assert alert.count == 2 and "Must ship today" in alert.title and "kind=no_label" in alert.link
     assert "shipment:" not in alert.title + alert.detail, "what leaves the house names no document"
     later(monday, HOUR)
-    alerts.look()
+    looking.look()
     assert Alert.objects.get(cause="deadline").count == 2
 
 

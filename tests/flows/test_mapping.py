@@ -23,6 +23,7 @@ from integrations.base.records import (
 )
 from integrations.flows import mapping
 from integrations.flows.addresses import country_code, subdivision_code
+from integrations.flows.slots import ShipContext
 from integrations.flows.table import KINDS
 
 SITE = Address("Acme", "Shipping", "9015550100", "", ("1 Dock Rd",), "Memphis", "TN", "38116", "US")
@@ -48,7 +49,7 @@ DOCUMENT = Document(
 TODAY = dt.date(2026, 3, 2)
 
 
-def context(**changes: Any) -> mapping.ShipContext:
+def context(**changes: Any) -> ShipContext:
     """The surroundings of a plain integration."""
     values: dict[str, Any] = {
         "kind": KINDS["ifs_fedex"],
@@ -62,7 +63,7 @@ def context(**changes: Any) -> mapping.ShipContext:
         "site_address": SITE,
         "today": TODAY,
     }
-    return mapping.ShipContext(**values | changes)
+    return ShipContext(**values | changes)
 
 
 def asked(document: Document = DOCUMENT, **changes: Any) -> Any:

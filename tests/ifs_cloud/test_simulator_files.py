@@ -10,7 +10,7 @@ import pytest
 
 from integrations.base.simulator import SimulatorServer
 from integrations.ifs_cloud.simulator import IfsCloudSimulator
-from tests.ifs_cloud.test_simulator import Ifs
+from tests.ifs_cloud.simulator_wire import Ifs
 
 DOCUMENTS, MEDIA = "CreateAndImportDocument.svc", "MediaLibraryAttachmentHandling.svc"
 NEW = {"DocClass": "LABEL", "DocNo": None, "DocSheet": None, "DocRev": None, "Title": "FedEx label 1", "CreateFileRef": "YES"}

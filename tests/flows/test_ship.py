@@ -6,6 +6,7 @@ import pytest
 
 from connector.models import AuditEntry, Connection, Label, Reference, Shipment, Step
 from connector.services import audit
+from tests.flows.support import options
 from tests.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,3 +65,13 @@ def test_several_packages_make_one_shipment_with_a_label_each(world: World) -> N
     assert len(made.tracking_numbers) == 3
     assert Label.objects.count() == 3
     assert world.numbers() == {shipment_id: made.master}
+
+
+@pytest.mark.parametrize("rates", [False, True])
+def test_a_fraction_anywhere_in_the_record_stops_nothing(world: World, rates: bool) -> None:
+    """IFS's numbers are read exactly, so a record as it came holds decimals; what is kept of it is JSON."""
+    options(world, rates=rates)
+    [shipment_id] = world.ready(ManualVolume=0.375, ManualGrossWeight=12.5)
+    world.sync()
+    assert world.states() == {"done": 1}, world.transfer(shipment_id).message
+    assert world.numbers() and Step.objects.get(name="read").result["raw"]["ManualVolume"] == "0.375"

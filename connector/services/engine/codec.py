@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -22,7 +23,19 @@ _converter.register_unstructure_hook(Decimal, lambda value: format(value, "f"))
 _converter.register_structure_hook(Decimal, lambda value, _: Decimal(str(value)))
 _converter.register_unstructure_hook(dt.date, lambda value: value.isoformat())
 _converter.register_structure_hook(dt.date, lambda value, _: dt.date.fromisoformat(value))
-# Values of "any kind" (raw documents, carrier options) are plain JSON data already.
+
+
+def _plain(value: Any) -> Any:
+    """A value of "any kind" (raw documents, carrier options): JSON data, but for numbers, which vendors' clients read exactly."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return format(value, "f") if isinstance(value, Decimal) else value
+
+
+# Without it cattrs leaves such values as they are: one fraction in a record would end its every attempt.
+_converter.register_unstructure_hook_func(lambda kind: kind is object, _plain)
 _converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
 
 

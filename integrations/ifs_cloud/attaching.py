@@ -23,7 +23,8 @@ from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import Value, all_of, compare, key_predicate, literal
 from integrations.ifs_cloud.orders import record_of
-from integrations.ifs_cloud.profile import Profile, Target
+from integrations.ifs_cloud.profile import Profile
+from integrations.ifs_cloud.targets import Target
 
 MEDIA = "media"
 _DOCUMENT_KEY = ("DocClass", "DocNo", "DocSheet", "DocRev")

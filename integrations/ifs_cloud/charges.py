@@ -12,7 +12,8 @@ from integrations.ifs_cloud.mapping import Row, number, same_state, shipment_of,
 from integrations.ifs_cloud.odata import key_predicate
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
 from integrations.ifs_cloud.orders import kind_of
-from integrations.ifs_cloud.profile import Profile, Target
+from integrations.ifs_cloud.profile import Profile
+from integrations.ifs_cloud.targets import Target
 
 
 def charges_of(order: str, profile: Profile) -> Target:

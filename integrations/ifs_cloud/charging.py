@@ -24,7 +24,7 @@ from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.odata import Value, any_of, compare
 from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS
 from integrations.ifs_cloud.orders import delivery_of, kind_of
-from integrations.ifs_cloud.profile import PAGE_SIZE_CAP
+from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
 from integrations.ifs_cloud.reading import Reading, given, groups
 
 

@@ -31,7 +31,9 @@ from integrations.base.http import Answer, retry_after_s
 from integrations.base.preview import PlannedWrite
 from integrations.base.roles import SendTicket
 from integrations.ifs_cloud.odata import Metadata, NotMetadata, Value, key_predicate, parse_metadata, query_string
-from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target
+from integrations.ifs_cloud.profile import Profile
+from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
+from integrations.ifs_cloud.targets import Target
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from integrations.ifs_cloud.client import IfsClient, Row, Subject, _etag, _json_of, _unreadable
 from integrations.ifs_cloud.odata import Value, key_predicate
-from integrations.ifs_cloud.profile import Target
+from integrations.ifs_cloud.targets import Target
 
 _IN_PATHS = "/%()=,'*$:@;+!~-._&?"
 """What a link of IFS may hold as it is; all else is percent-encoded, what is encoded already stays."""

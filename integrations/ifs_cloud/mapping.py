@@ -27,7 +27,8 @@ from integrations.base.records import (
     HandlingUnit,
 )
 from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare
-from integrations.ifs_cloud.profile import Poll, Profile, ShipmentProfile, date_literal_value
+from integrations.ifs_cloud.profile import Profile, ShipmentProfile
+from integrations.ifs_cloud.targets import Poll, date_literal_value
 
 Row = Mapping[str, Any]
 

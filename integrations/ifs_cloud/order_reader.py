@@ -19,7 +19,8 @@ from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.odata import Metadata, Value, all_of
 from integrations.ifs_cloud.order_profile import OrderProfile
 from integrations.ifs_cloud.orders import Delivery, Parts
-from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile
+from integrations.ifs_cloud.profile import Profile
+from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
 from integrations.ifs_cloud.targets import Poll, Target
 
 GROUP = 20

@@ -14,8 +14,8 @@ from integrations.ifs_cloud import mapping, uses
 from integrations.ifs_cloud.client import PERMISSION_REMEDY
 from integrations.ifs_cloud.odata import Metadata, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
-from integrations.ifs_cloud.profile import Target
 from integrations.ifs_cloud.reading import GROUP, Reading
+from integrations.ifs_cloud.targets import Target
 
 
 class Pinging(Reading):

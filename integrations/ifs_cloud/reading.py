@@ -18,7 +18,9 @@ from integrations.ifs_cloud.odata import all_of, any_of, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
 from integrations.ifs_cloud.order_reader import OrderReader
 from integrations.ifs_cloud.orders import delivery_of
-from integrations.ifs_cloud.profile import PAGE_SIZE_CAP, Profile, Target, profile_of
+from integrations.ifs_cloud.profile import Profile, profile_of
+from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
+from integrations.ifs_cloud.targets import Target
 
 GROUP = 20
 """Keys or sites that share one request: longer `or` lists make URLs that gateways refuse (sheet 4.3)."""

@@ -1,8 +1,9 @@
 """A stateful IFS Cloud over HTTP: token endpoint, projections, OData reads, guarded writes, faults (sheet 13).
 
 Two tenants share the host and are told apart by the token's client: "standard" (realm standard1, client MLC) and
-"custom" (realm custom1, client MLCC), the customised one of sheet 13. What they know is in `simulator_schema`, what
-they understand of OData in `simulator_odata`, invented records in `simulator_demo`.
+"custom" (realm custom1, client MLCC), the customised one of sheet 13. What they know is in `simulator_entities`, what
+they understand of OData in `simulator_odata` and `simulator_filter`, invented records in `simulator_demo`; the token
+endpoint is `simulator_tokens`.
 
 Faults (besides the server's own, see `integrations.base.simulator.Fault`), by `/_sim/faults` or by the request header
 `X-Sandbox-Fault`; an argument follows a colon:
@@ -32,25 +33,26 @@ from __future__ import annotations
 import base64
 import json
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
 
 from integrations.base.simulator import Fault, SimRequest, SimResponse
 from integrations.ifs_cloud import simulator_odata as odata
 from integrations.ifs_cloud.simulator_console import CONSOLE
 from integrations.ifs_cloud.simulator_demo import DEMO_FAULTY
+from integrations.ifs_cloud.simulator_entities import READ_ONLY_PROJECTIONS, schema_for
 from integrations.ifs_cloud.simulator_files import FILE_ROUTES, FileDesk
+from integrations.ifs_cloud.simulator_filter import parse_filter
+from integrations.ifs_cloud.simulator_metadata import metadata
 from integrations.ifs_cloud.simulator_odata import ODataError, Row, malformed
-from integrations.ifs_cloud.simulator_schema import DECIMAL, READ_ONLY_PROJECTIONS, BadValue, Entity, Schema, metadata, schema_for
+from integrations.ifs_cloud.simulator_schema import DECIMAL, BadValue, Entity, Schema
 from integrations.ifs_cloud.simulator_store import DEFAULT_OPTIONS, IfsStore, etag
+from integrations.ifs_cloud.simulator_tokens import TokenDesk
 
 __all__ = ["DEFAULT_OPTIONS", "DEMO_FAULTY", "IfsCloudSimulator"]
 
-_SCOPES = frozenset({"openid", "microprofile-jwt", "audience", "profile", "email", "offline_access"})
 _TRACKING_COLUMNS = ("Cf_Tracking_No", "AirwayBillNo", "ProNo")
 _ONCE = frozenset({"401_once", "412_once", "412_ours", "ora_20114", "500_mi_modified_once", "423_media"})
 _FAULTS = _ONCE | {"429", "503", "html_error"}
@@ -90,7 +92,7 @@ class _Call:
         return "ieee754compatible=true" in wanted.lower()
 
 
-class IfsCloudSimulator(FileDesk, IfsStore):
+class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
     """See the module's text. All public methods may be called from any thread."""
 
     slug = "ifs_cloud"
@@ -213,91 +215,11 @@ class IfsCloudSimulator(FileDesk, IfsStore):
                     return fault
         return None
 
-    def _caller(self, request: SimRequest) -> str | None:
-        """The tenant whose token this is; None for an unknown or expired one."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        known = self.state["tokens"].get(token) if scheme.lower() == "bearer" else None
-        if known is None or known["expires"] <= self.now().timestamp():
-            return None
-        tenant: str = known["tenant"]
-        return tenant
-
     def _unauthorized(self) -> SimResponse:
         """401 of sheet 13; HTML if any tenant is set so, since nobody knows whose request it is."""
         if any(t["options"]["unauthorized_html"] for t in self.state["tenants"].values()):
             return SimResponse(401, "<html><body>401</body></html>", {"WWW-Authenticate": "Bearer", "Content-Type": "text/html"})
         return _problem(ODataError(401, "UNAUTHORIZED", "Unauthorized.", headers={"WWW-Authenticate": "Bearer"}))
-
-    def _discovery(self, request: SimRequest, realm: str) -> SimResponse:
-        """Sheet 3, discovery document."""
-        if all(t["realm"] != realm for t in self.state["tenants"].values()):
-            return SimResponse(404, {"error": "Realm does not exist"})
-        issuer = f"{request.base}/auth/realms/{realm}"
-        return SimResponse(
-            200,
-            {
-                "issuer": issuer,
-                "token_endpoint": f"{issuer}/protocol/openid-connect/token",
-                "grant_types_supported": ["client_credentials"],
-                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-                "scopes_supported": sorted(_SCOPES),
-            },
-        )
-
-    def _token(self, request: SimRequest, realm: str) -> SimResponse:
-        """Sheet 3: client credentials as a form, secret in the body or by basic authentication."""
-        tenant, data = next(((n, t) for n, t in self.state["tenants"].items() if t["realm"] == realm), (None, None))
-        if tenant is None or data is None:
-            return SimResponse(404, {"error": "Realm does not exist"})
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-            return _oauth(415, "invalid_request", "The token request must be a form")
-        pairs = request.form()
-        form = dict(pairs)
-        if len(form) != len(pairs):
-            return _oauth(400, "invalid_request", "duplicated parameter")
-        grant = form.get("grant_type")
-        if not grant:
-            return _oauth(400, "invalid_request", "Missing form parameter: grant_type")
-        if grant != "client_credentials":
-            return _oauth(400, "unsupported_grant_type", "Unsupported grant_type")
-        client, secret = form.get("client_id", ""), form.get("client_secret", "")
-        scheme, _, basic = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                client, _, secret = (unquote_plus(p) for p in base64.b64decode(basic).decode().partition(":"))
-            except ValueError:
-                client = secret = ""
-        if (client, secret) != (data["client_id"], data["client_secret"]):
-            if data["options"]["keycloak_legacy"]:
-                return _oauth(400, "unauthorized_client", "Invalid client secret")
-            return _oauth(401, "invalid_client", "Invalid client or Invalid client credentials")
-        if not data["options"]["service_accounts"]:
-            return _oauth(401, "unauthorized_client", "Client not enabled to retrieve service account")
-        scopes = set(form.get("scope", "").split())
-        needed = {"openid", "microprofile-jwt"} if data["options"]["scope_required"] else set()
-        if not needed <= scopes <= _SCOPES:
-            return _oauth(400, "invalid_scope", f"Invalid scopes: {form.get('scope', '')}")
-        return self._issue(tenant, data["options"]["expires_in"])
-
-    def _issue(self, tenant: str, life: int) -> SimResponse:
-        """An opaque token for `life` seconds; expired ones are forgotten on the way."""
-        now = self.now().timestamp()
-        kept = {t: known for t, known in self.state["tokens"].items() if known["expires"] > now}
-        token = f"eyJ{secrets.token_urlsafe(40)}"
-        kept[token] = {"tenant": tenant, "expires": now + life}
-        self.state["tokens"] = kept
-        answer = {
-            "access_token": token,
-            "expires_in": life,
-            "refresh_expires_in": 1800,
-            "refresh_token": f"eyJ{secrets.token_urlsafe(40)}",
-            "token_type": "Bearer",
-            "id_token": f"eyJ{secrets.token_urlsafe(40)}",
-            "not-before-policy": 0,
-            "session_state": secrets.token_hex(16),
-            "scope": "openid audience microprofile-jwt profile email",
-        }
-        return SimResponse(200, answer, {"Cache-Control": "no-store"})
 
     # -- services ------------------------------------------------------------------------------------------
 
@@ -393,7 +315,7 @@ class IfsCloudSimulator(FileDesk, IfsStore):
         wanted = None
         if "$filter" in query:
             lenient = call.options["enum_lenient"]
-            wanted = odata.parse_filter(entity, call.namespace, query["$filter"], self.now(), lenient_enums=lenient)
+            wanted = parse_filter(entity, call.namespace, query["$filter"], self.now(), lenient_enums=lenient)
         found = self._find(call.tenant, entity, wanted, pins, order)
         window = found[skip:] if top is None else found[skip : skip + top]
         cap = call.options["page_cap"]
@@ -627,10 +549,6 @@ def _child_key(call: _Call, child: Entity, text: str, pins: dict[str, frozenset[
 
 def _problem(error: ODataError) -> SimResponse:
     return SimResponse(error.status, error.body(), {"Content-Type": "application/json", **error.headers})
-
-
-def _oauth(status: int, code: str, text: str) -> SimResponse:
-    return SimResponse(status, {"error": code, "error_description": text})
 
 
 def _fault(told: str) -> tuple[str, str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from integrations.base.simulator import SimResponse
 from integrations.ifs_cloud import simulator_odata as odata
+from integrations.ifs_cloud.simulator_entities import schema_for
 from integrations.ifs_cloud.simulator_odata import ODataError, Row, malformed
-from integrations.ifs_cloud.simulator_schema import schema_for
 from integrations.ifs_cloud.simulator_store import DEFAULT_OPTIONS, IfsStore, etag
 
 _DOCUMENTS, _MEDIA = "CreateAndImportDocument", "MediaLibraryAttachmentHandling"

@@ -11,9 +11,11 @@ from typing import Any
 
 from integrations.base.simulator import SimRequest, SimResponse, Simulator
 from integrations.ifs_cloud.simulator_demo import DEMO_FAULTY, RECEIVERS, Rows, customer_rows, demo_rows, shipment_rows, site_rows
-from integrations.ifs_cloud.simulator_odata import Filter, Row
+from integrations.ifs_cloud.simulator_entities import schema_for
+from integrations.ifs_cloud.simulator_filter import Filter
+from integrations.ifs_cloud.simulator_odata import Row
 from integrations.ifs_cloud.simulator_orders import FIRST_ORDER, ORDER_ENTITIES, demo_order_rows, order_rows, supplier_rows
-from integrations.ifs_cloud.simulator_schema import ENUMS, Entity, schema_for, stamp
+from integrations.ifs_cloud.simulator_schema import ENUMS, Entity, stamp
 
 # What sheet 13 lets a tenant differ in. `expires_in` in seconds, `page_size` in rows.
 DEFAULT_OPTIONS: dict[str, Any] = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from integrations.ifs_cloud.profile import Profile, Target
+from integrations.ifs_cloud.profile import Profile
+from integrations.ifs_cloud.targets import Target
 from integrations.ifs_cloud.writing import STATUS_TARGETS
 
 

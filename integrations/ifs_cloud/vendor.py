@@ -1,4 +1,4 @@
-"""IFS Cloud: the label on the box. Names of projections, sets and fields are in `profile.py`."""
+"""IFS Cloud: the label on the box. Names of projections, sets and fields are in `profile_defaults.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from integrations.base.records import LengthUnit, WeightUnit
 from integrations.base.vendor import Credential, Environment, InDoubt, Limit, Role, SettingField, Timeouts, Vendor
-from integrations.ifs_cloud.profile import DEFAULTS, check_settings
+from integrations.ifs_cloud.profile_checks import check_settings
+from integrations.ifs_cloud.profile_defaults import DEFAULTS
 
 SETUP_HELP = """\
 What an IFS administrator prepares, once per tenant:

@@ -14,7 +14,7 @@ from integrations.base.errors import ConfigurationError, Conflict, FieldConflict
 from integrations.base.records import Document, PingLayer, Problem, WriteBack
 from integrations.base.roles import ListQuery, Site
 from integrations.ifs_cloud import client as client_module
-from integrations.ifs_cloud.profile import DEFAULTS
+from integrations.ifs_cloud.profile_defaults import DEFAULTS
 from tests.ifs_cloud.support import (
     ADDRESSES,
     ETAG,

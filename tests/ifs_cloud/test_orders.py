@@ -8,7 +8,9 @@ import pytest
 
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.ifs_cloud import orders
-from integrations.ifs_cloud.profile import check_settings, merged, profile_of
+from integrations.ifs_cloud.profile import profile_of
+from integrations.ifs_cloud.profile_checks import check_settings
+from integrations.ifs_cloud.profile_defaults import merged
 from tests.ifs_cloud.support import adapter
 
 PROFILE = profile_of({"realm": "acme1"})

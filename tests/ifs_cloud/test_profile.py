@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from integrations.base.errors import ConfigurationError
-from integrations.ifs_cloud.profile import DEFAULTS, check_settings, merged, profile_of
+from integrations.ifs_cloud.profile import profile_of
+from integrations.ifs_cloud.profile_checks import check_settings
+from integrations.ifs_cloud.profile_defaults import DEFAULTS, merged
 from integrations.ifs_cloud.vendor import VENDOR, normalise_url
 
 

@@ -374,11 +374,15 @@ class StatusWrite:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a write-back did: the record's version after it, and which fields were sent (none = equal already)."""
+    """What a write-back did: the record's version after it, and which fields were sent (none = equal already).
+
+    `anchor` is where files hang on the record, as it told when it was read for the write; None where it did not.
+    """
 
     version: str
     written: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,10 +165,13 @@ class Erp(Pingable, Protocol):
     def takes_labels(self) -> bool:
         """Whether this connection lets labels be attached."""
 
-    def document_anchors(self, keys: Sequence[str]) -> dict[str, Anchor | Problem]:
-        """Where documents' files hang, for its document management. One key, one answer."""
+    def document_anchors(self, keys: Sequence[str], known: Mapping[str, Anchor]) -> dict[str, Anchor | Problem]:
+        """Where documents' files hang, for its document management. One key, one answer.
 
-    def media_anchors(self, keys: Sequence[str]) -> dict[str, Anchor | Problem]:
+        `known`: where they hang by what a write has told a moment ago; those records are not read for it again.
+        """
+
+    def media_anchors(self, keys: Sequence[str], known: Mapping[str, Anchor]) -> dict[str, Anchor | Problem]:
         """Where documents' files hang, for its media library."""
 
     def describe_file(self, part: FilePart, reference: str) -> dict[str, object]:

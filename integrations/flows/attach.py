@@ -1,6 +1,6 @@
 """The label in the ERP: each package's label hangs on the ERP's record as a document, or in its media library.
 
-ship    … write tracking → find place for label → look before attaching
+ship    … write tracking (which tells where files hang; else: find place for label) → look before attaching
         → for each package: make place for label (once) → upload label → connect label
 
 Off unless the option `attach_label` says where. A place is made once and carries our reference in its title: killed or
@@ -10,7 +10,7 @@ number as they are, and is replayed alone. A voided label stays where it hangs; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from connector.services.engine.run import Run
 from connector.services.shipments import MEDIA_SUFFIX
 from integrations import registry
 from integrations.base.errors import Rejected
-from integrations.base.records import Anchor, AttachedFile, FilePart, LookUp
+from integrations.base.records import Anchor, AttachedFile, FilePart, LookUp, Problem
 from integrations.base.roles import Erp, SendTicket
 from integrations.flows.erp_once import ErpOnce
 from integrations.flows.table import is_on
@@ -40,8 +40,11 @@ def wanted(run: Run) -> bool:
     return is_on(run.options.get("attach_label"))
 
 
-def attach_labels(run: Run, erp: Erp, shipment: Shipment | None) -> None:
-    """Hang each package's label on the record. Every line may run again: no place is ever made twice."""
+def attach_labels(run: Run, erp: Erp, shipment: Shipment | None, known: Anchor | None = None) -> None:
+    """Hang each package's label on the record. Every line may run again: no place is ever made twice.
+
+    `known` is where it hangs by what the write of the number has just told: then the record is not read once more.
+    """
     packages = attachments.packages_of(shipment) if shipment is not None else []
     labelled = [package for package in packages if hasattr(package, "label")]
     reason = _why_not(erp, shipment, labelled)
@@ -52,8 +55,7 @@ def attach_labels(run: Run, erp: Erp, shipment: Shipment | None) -> None:
     anchor: Anchor | None = None
     # Found again after a restore, a place does not say on what it hangs.
     if any(stands is None or not stands.anchor.key for stands in made.values()):
-        place = run.options["attach_label"]
-        anchor = run.read(FIND, erp.document_anchors if place == DOCUMENT else erp.media_anchors, after=True)
+        anchor = run.read(FIND, _Places(run, erp, known), after=True)
         run.guard(_still_bought, shipment, name=LOOK)
     for package in labelled:
         stands = made[package.pk] or (_make(run, erp, package, anchor) if anchor is not None else None)
@@ -73,6 +75,18 @@ def tell_left(run: Run, shipment: Shipment) -> None:
 def key_of(package: Package) -> str:
     """What tells a package's label from others of its document, also after a restore: its own number."""
     return package.tracking_number[:60]
+
+
+class _Places:
+    """Asks where the run's files hang, by what is known of it already."""
+
+    def __init__(self, run: Run, erp: Erp, known: Anchor | None) -> None:
+        self.adapter = erp
+        self._ask = erp.document_anchors if run.options["attach_label"] == DOCUMENT else erp.media_anchors
+        self._known = {run.source_key: known} if known is not None else {}
+
+    def __call__(self, keys: Sequence[str]) -> Mapping[str, Anchor | Problem]:
+        return self._ask(keys, self._known)
 
 
 # -- steps ---------------------------------------------------------------------------------------------

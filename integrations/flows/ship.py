@@ -25,6 +25,7 @@ from integrations import registry
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.places import letters, same_postal_code
 from integrations.base.records import (
+    Anchor,
     BoughtPackage,
     BoughtShipment,
     Document,
@@ -65,30 +66,33 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
             request = rates.best(run, carrier, request, document, context)
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
-    write_back(run, erp, label)
+    anchor = write_back(run, erp, label)
     if supplier.wanted(run):
         supplier.mail_link(run, _live(run).select_related("send").first())
     if attach.wanted(run):
-        attach.attach_labels(run, erp, _live(run).first())
+        attach.attach_labels(run, erp, _live(run).first(), anchor)
     if freight.wanted(run):
         freight.write_cost(run, erp, _live(run).first())
     if freight.reads_accounting(run):
         freight.keep_accounting(run, erp, _live(run).first())
 
 
-def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
-    """Write the number into the ERP, unless a person has decided otherwise; then see what needs a look."""
+def write_back(run: Run, erp: Erp, label: BoughtShipment) -> Anchor | None:
+    """Write the number into the ERP, unless a person has decided otherwise; then see what needs a look.
+
+    Where files hang on the record, as far as this attempt was told.
+    """
     option = _option(run.job.integration, "adopted_label")
     if label.adopted and option != "accept" and not _live(run).filter(packages__label__isnull=False).exists():
         if option == "void_and_rebuy":
             run.skip_step(WRITE, _WRITE_KIND, "the label was lost with the answer: it is voided and bought again")
             run.finishers.append(lambda: _void_adopted(run))
-            return
+            return None
         run.attention = run.attention or "label_missing"
     decision = run.transfer.decision or {}
     if decision.get("field_conflict") == "theirs":
         run.skip_step(WRITE, _WRITE_KIND, f"{decision.get('actor', 'a person')} decided to keep what stands in the ERP")
-        return
+        return None
     wanted = _write_of(run, label, overwrite=decision.get("field_conflict") == "ours")
     again = bool(decision.get("write_again"))
     result = run.write(WRITE, deliveries.Writer(run, erp), run.source_key, wanted, again=again)
@@ -101,6 +105,7 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> None:
         run.commit(also=[lambda: _written(run, again=False)])
     else:
         run.finishers.append(lambda: _written(run))
+    return result.anchor if result is not None else None
 
 
 def void(run: Run, erp: Erp, carrier: Carrier) -> None:

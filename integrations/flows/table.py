@@ -92,7 +92,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("buy label", "Buy the label", "once", "target", (1, 1), effect="label"),
         Stage("write tracking", "Write the number into the ERP", "write", "source", (1, 3)),
         Stage("mail link", "Mail the link to the supplier", "write", option="supplier_mail"),
-        Stage("find place for label", "Find the label's place in the ERP", "read", "source", (1, 3), option="attach_label"),
+        Stage("find place for label", "Find the label's place in the ERP", "read", "source", (0, 3), option="attach_label"),
         Stage("look before attaching", "Last look before attaching", "guard", option="attach_label"),
         # For each package: the place is made, the bytes go there, it is connected.
         Stage(

@@ -64,4 +64,4 @@ class IfsCloud(Attaching, Charging, Pinging):
     def _change(self, key: str, decide: writing.Decision, operation: str) -> WriteResult:
         shipment = self.profile.shipment
         change = self.client.change(shipment.header, {shipment.key: mapping.shipment_of(key)}, decide, operation=operation)
-        return WriteResult(change.version, change.sent, decide.skipped)
+        return WriteResult(change.version, change.sent, decide.skipped, mapping.anchor(change.row))

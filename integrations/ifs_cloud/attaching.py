@@ -46,39 +46,40 @@ class Attaching:
 
     # -- where they hang -----------------------------------------------------------------------------------
 
-    def document_anchors(self, keys: Sequence[str]) -> dict[str, Anchor | Problem]:
-        """One GET for each record; which files its document class takes, the profile says (`labels.file_types`)."""
-        return self._anchors(keys, lambda unit: self.profile.files.file_types)
+    def document_anchors(self, keys: Sequence[str], known: Mapping[str, Anchor]) -> dict[str, Anchor | Problem]:
+        """One GET for each record that is not `known`; which files its class takes, the profile says (`labels.file_types`)."""
+        return self._anchors(keys, known, lambda unit: self.profile.files.file_types)
 
-    def media_anchors(self, keys: Sequence[str]) -> dict[str, Anchor | Problem]:
-        """One GET for each record, and two that this adapter asks once: is the unit open for media, for which files."""
-        return self._anchors(keys, self._media_takes)
+    def media_anchors(self, keys: Sequence[str], known: Mapping[str, Anchor]) -> dict[str, Anchor | Problem]:
+        """The same, and two that this adapter asks once: is the unit open for media, for which files."""
+        return self._anchors(keys, known, self._media_takes)
 
-    def _anchors(self, keys: Sequence[str], takes: Callable[[str], tuple[str, ...] | None]) -> dict[str, Anchor | Problem]:
+    def _anchors(
+        self, keys: Sequence[str], known: Mapping[str, Anchor], takes: Callable[[str], tuple[str, ...] | None]
+    ) -> dict[str, Anchor | Problem]:
         found: dict[str, Anchor | Problem] = {}
         for key in dict.fromkeys(keys):
             try:
                 with only_this_record():
-                    found[key] = self._anchor(key, takes)
+                    place = known.get(key) or self._anchor(key)
+                    types = takes(place.unit)
+                    closed = "" if types is not None else f"the media library is not open for {place.unit}"
+                    found[key] = Anchor(place.unit, place.key, types or (), closed)
             except Rejected as problem:
                 found[key] = Problem(problem)
         return found
 
-    def _anchor(self, key: str, takes: Callable[[str], tuple[str, ...] | None]) -> Anchor:
+    def _anchor(self, key: str) -> Anchor:
         target, number = record_of(key, self.profile)
-        row = self.client.get(target, number, operation="find place for label").row
-        unit, keyref = mapping.text(row, "luname"), mapping.text(row, "keyref")
-        if not unit or not keyref:
+        found = mapping.anchor(self.client.get(target, number, operation="find place for label").row)
+        if found is None:
             raise Rejected(
                 "IFS does not say under which name files hang on this record (luname, keyref).",
                 code="keyref_missing",
                 remedy=f"Name a projection in {target.path}.service whose records carry luname and keyref, then replay.",
                 vendor="ifs_cloud",
             )
-        types = takes(unit)
-        if types is None:
-            return Anchor(unit, keyref, closed=f"the media library is not open for {unit}")
-        return Anchor(unit, keyref, types)
+        return found
 
     def _media_takes(self, unit: str) -> tuple[str, ...] | None:
         """File suffixes that the media library takes, None where it is not open for the unit (sheet 7.2)."""

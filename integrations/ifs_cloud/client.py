@@ -64,10 +64,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What `IfsClient.change` did: the version after it and the fields sent; none were when all stood right."""
+    """What `IfsClient.change` did: the version after it, the fields sent (none: all stood right), the record as it was read."""
 
     version: str
     sent: tuple[str, ...]
+    row: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +343,7 @@ class IfsClient:
             record = self.get(target, key, operation=f"{operation}: read")
             body = decide(record.row)
             if not body:
-                return Change(record.etag, ())
+                return Change(record.etag, (), record.row)
             if not record.etag:
                 raise ConfigurationError(
                     f"IFS gives no version stamp for {target.set}, so a change could overwrite somebody else's.",
@@ -368,7 +369,7 @@ class IfsClient:
                         vendor="ifs_cloud",
                         operation=operation,
                     )
-            return Change(after.etag, tuple(body))
+            return Change(after.etag, tuple(body), record.row)
         raise AssertionError("unreachable: the last round returns or raises")
 
 

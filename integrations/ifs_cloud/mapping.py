@@ -20,6 +20,7 @@ from integrations.base.context import Company
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.records import (
     Address,
+    Anchor,
     Document,
     DocumentHead,
     DocumentLine,
@@ -314,6 +315,12 @@ def line(row: Row, names: Mapping[str, str | None]) -> DocumentLine:
         order_ref=order if from_order else "",
         delivery=f"customer_order:{order}/{release}" if from_order and order and release else "",
     )
+
+
+def anchor(row: Row) -> Anchor | None:
+    """Where files hang on a record, by its own words (sheet 4.2, 7); None where it does not say."""
+    unit, keyref = text(row, "luname"), text(row, "keyref")
+    return Anchor(unit, keyref) if unit and keyref else None
 
 
 OrderLine = tuple[str, str, str, str]

@@ -296,7 +296,7 @@ class OrderReader:
                 order = dataclasses.replace(order, **{named: None})  # type: ignore[arg-type]
                 continue
             told = [name for name in decide.skipped if not absent or name not in _TARGETS or getattr(self.order, name) is None]
-            return WriteResult(change.version, change.sent, (*told, *absent))
+            return WriteResult(change.version, change.sent, (*told, *absent), mapping.anchor(change.row))
 
     def _change_lines(self, one: Delivery, result: WriteResult, decide: writing.Decision, operation: str) -> WriteResult:
         """The same on each line of the delivery that stands otherwise; what it did, together with the header's part."""
@@ -315,7 +315,7 @@ class OrderReader:
                 skipped.append(f"lines: no field {error.field}")
                 break
             sent += [f"line {orders.line_id(row, names)}: {name}" for name in change.sent]
-        return WriteResult(result.version, tuple(sent), tuple(skipped))
+        return dataclasses.replace(result, written=tuple(sent), skipped=tuple(skipped))
 
 
 _TARGETS = (

@@ -38,9 +38,9 @@ def refusal(mock: responses.RequestsMock, url: str, ora: str, status: int = 400)
 
 def test_the_record_says_itself_on_what_files_hang(mock: responses.RequestsMock) -> None:
     mock.get(f"{SHIPMENTS}(ShipmentId=19)", json={"@odata.etag": ETAG, "luname": "Shipment", "keyref": "SHIPMENT_ID=19^"})
-    assert adapter().document_anchors(["shipment:19"]) == {"shipment:19": ANCHOR}
+    assert adapter().document_anchors(["shipment:19"], {}) == {"shipment:19": ANCHOR}
     mock.get(f"{SHIPMENTS}(ShipmentId=20)", json={"@odata.etag": ETAG})
-    found = adapter().document_anchors(["shipment:20", "other:1"])
+    found = adapter().document_anchors(["shipment:20", "other:1"], {})
     codes = {key: value.error.code for key, value in found.items() if isinstance(value, Problem)}
     assert codes == {"shipment:20": "keyref_missing", "other:1": "bad_key"}
 

@@ -16,7 +16,7 @@ from django.core.management import call_command
 
 from connector.models import AuditEntry, Connection, Installation, Integration, Tenant
 from connector.services import audit, keys
-from tests.connector.test_configuration import document
+from tests.connector.configuration_support import document
 
 pytestmark = pytest.mark.django_db
 

@@ -20,10 +20,11 @@ from connector.services import clock, throttle, tokens
 from connector.services.configuration import importing
 from connector.services.engine import polling
 from connector.services.engine.polling import PollResult
-from integrations.base.simulator import SimulatorServer
+from integrations.base.simulator import Fault, SimRequest, SimResponse, SimulatorServer
 from integrations.fedex.simulator import FedexSimulator
 from integrations.flows.specs import POLLS
 from integrations.ifs_cloud.simulator import IfsCloudSimulator
+from tests.fedex import official
 
 ADDRESS = {
     "company": "Acme",
@@ -99,12 +100,27 @@ def document(url: str, slug: str = "acme", **integration: Any) -> dict[str, Any]
     }
 
 
+class WatchedFedex(FedexSimulator):
+    """The simulator, with FedEx's official descriptions over its shoulder: whatever flows send is held against them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undescribed: list[str] = []
+        self.judged: set[str] = set()
+
+    def handle(self, request: SimRequest) -> tuple[SimResponse, list[Fault]]:
+        if official.present() and not request.path.startswith(("/_sim", "/oauth")):
+            self.undescribed += official.problems(request.method, request.path, request.json())
+            self.judged.add(f"{request.method} {request.path}")
+        return super().handle(request)
+
+
 @dataclass
 class World:
     """Simulators, their server and the integration under test."""
 
     ifs: IfsCloudSimulator
-    fedex: FedexSimulator
+    fedex: WatchedFedex
     server: SimulatorServer
     slug: str = "acme"
     tenant: str = "standard"
@@ -113,7 +129,7 @@ class World:
     @classmethod
     def build(cls, *, apply: bool = True, slug: str = "acme", **integration: Any) -> World:
         """Start the simulators on a free port and import the configuration."""
-        ifs, fedex = IfsCloudSimulator(), FedexSimulator()
+        ifs, fedex = IfsCloudSimulator(), WatchedFedex()
         server = SimulatorServer([ifs, fedex]).start()
         world = cls(ifs, fedex, server, slug)
         tokens.forget_memory()
@@ -128,6 +144,7 @@ class World:
         self.server.stop()
         clock.offset_s = 0.0
         assert not self.server.errors, self.server.errors
+        assert not self.fedex.undescribed, self.fedex.undescribed
 
     def configure(self, change: Any = None) -> None:
         """Import the document, after `change(document)` has edited it."""

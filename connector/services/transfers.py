@@ -240,7 +240,9 @@ def decide_made(transfer: Transfer, *, number: str, actor: str, reason: str) -> 
     before = transfer.state
     with transaction.atomic():
         send = _decidable(transfer, reason)
-        decision = {"made": number, "reference": send.reference, "actor": actor, "reason": reason.strip()}
+        # Beside what was decided before: that the ERP keeps its number, above all.
+        made = {"made": number, "reference": send.reference, "made_by": actor}
+        decision = {**(transfer.decision or {}), **made, "actor": actor, "reason": reason.strip()}
         EffectSend.objects.filter(pk=send.pk).update(decided_by=actor[:150], decided_reason=reason.strip())
         if not _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision):
             raise NotPossible("It was settled this instant; look again.")
@@ -261,7 +263,7 @@ def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str = "")
     with transaction.atomic():
         _lock_record(transfer)
         # Beside what was decided before: that it is to be written again, above all.
-        decision = {**(transfer.decision or {}), "field_conflict": keep, "actor": actor, "reason": reason}
+        decision = {**(transfer.decision or {}), "field_conflict": keep, "field_by": actor, "actor": actor, "reason": reason}
         hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
         if hit:
             error = transfer.error or {}
@@ -287,9 +289,11 @@ def decide_address(transfer: Transfer, *, choice: str, actor: str, reason: str =
         raise NotPossible("The carrier proposes no other address.")
     with transaction.atomic():
         _lock_record(transfer)
-        decision = {"address": choice, "mark": error["mark"], "address_by": actor, "actor": actor, "reason": reason.strip()}
+        chosen = {"address": choice, "mark": error["mark"], "address_by": actor, "proposed": None}
         if choice == "proposed":
-            decision["proposed"] = error["proposed"]
+            chosen["proposed"] = error["proposed"]
+        # Beside what was approved before.
+        decision = {**(transfer.decision or {}), **chosen, "actor": actor, "reason": reason.strip()}
         hit = _move(transfer, before, state="waiting", due_at=clock.at(), attempts=0, decision=decision)
         if hit:
             # Not the addresses: they stand with the transfer, and this entry is kept for ever.

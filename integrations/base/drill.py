@@ -1,7 +1,8 @@
 """Named points at which a drill may kill this very process, to show that nothing is lost or bought twice.
 
-Does nothing unless the environment says `DRILL_KILL_AT=<name>[:n]` (die at the n-th passage, default 1)
-*and* the project runs with DEBUG (the application sets `armed` at start).
+Does nothing unless the project runs with DEBUG (the application sets `armed` at start) *and* the environment says
+`DRILL_KILL_AT=<name>[:n]`, or `<step>/<name>[:n]` for a passage during that step: die at the n-th passage, default 1.
+`DRILL_TRACE=<file>` keeps the passages instead, one line "<step>/<name>" each: what there is to be killed at.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 
 Boundary = Literal[
     "claimed",
+    "begun",
     "read",
     "guarded",
     "intent_committed",
@@ -21,22 +23,40 @@ Boundary = Literal[
     "answer_committed",
     "outcome_committed",
     "write_sent",
+    "saving",
     "write_committed",
     "finished",
+    "acted",
+    "compared",
+    "batch_committed",
 ]
 
 armed = False
 _passed = 0
 _lock = threading.Lock()
+_here = threading.local()
+
+
+def at(step: str) -> None:
+    """This thread is at that step from now on ("": at none)."""
+    _here.step = step
 
 
 def boundary(name: Boundary) -> None:
     """Pass a named point; SIGKILL to this process if a drill asks for it here."""
-    wanted = os.environ.get("DRILL_KILL_AT")
-    if not wanted or not armed:
+    if not armed:
         return
+    if kept := os.environ.get("DRILL_TRACE"):
+        with open(kept, "a", encoding="utf-8") as file:
+            file.write(f"{getattr(_here, 'step', '')}/{name}\n")
+    if wanted := os.environ.get("DRILL_KILL_AT"):
+        _die(name, wanted)
+
+
+def _die(name: str, wanted: str) -> None:
     target, _, count = wanted.partition(":")
-    if target != name:
+    step, within, target = target.rpartition("/")
+    if target != name or (within and step != getattr(_here, "step", "")):
         return
     global _passed
     with _lock:

@@ -91,7 +91,9 @@ def write_back(run: Run, erp: Erp, label: BoughtShipment) -> Anchor | None:
         run.attention = run.attention or "label_missing"
     decision = run.transfer.decision or {}
     if decision.get("field_conflict") == "theirs":
-        run.skip_step(WRITE, _WRITE_KIND, f"{decision.get('actor', 'a person')} decided to keep what stands in the ERP")
+        # Whoever decided on something else since is not the one who decided on this.
+        person = decision.get("field_by", decision.get("actor", "a person"))
+        run.skip_step(WRITE, _WRITE_KIND, f"{person} decided to keep what stands in the ERP")
         return None
     wanted = _write_of(run, label, overwrite=decision.get("field_conflict") == "ours")
     again = bool(decision.get("write_again"))

@@ -78,6 +78,7 @@ def _settle(
     **values: Any,
 ) -> None:
     """Leave `running` in one commit, if it is still ours; `also` runs in the same commit. Raises LeaseLost."""
+    boundary("saving")
     with transaction.atomic():
         mine = {"pk": run.transfer.pk, "epoch": run.transfer.epoch, "state": "running"}
         freed = {"owner": None, "owner_process": "", "lease_until": None, "step": run.step, "updated_at": Moment()}

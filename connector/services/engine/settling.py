@@ -206,7 +206,9 @@ class Settling(Intents):
     def _take_statement(self, step: Step, operation: Operation[P, R], send: EffectSend, payload: P | None, number: str) -> R:
         """A person said: it was made, this is the number."""
         result = operation.by_hand(number, payload)
-        self._done(step, operation, send, payload, result, act="adopted", by=(self.transfer.decision or {}).get("actor", ""))
+        told = self.transfer.decision or {}
+        by = told.get("made_by", told.get("actor", ""))
+        self._done(step, operation, send, payload, result, act="adopted", by=by)
         return operation.remember(result)
 
     # -- looking up ----------------------------------------------------------------------------------

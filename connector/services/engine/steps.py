@@ -17,6 +17,7 @@ from connector.services.engine.job import Job, Prefetched
 from connector.services.engine.recorder import ExchangeBuffer, boottime
 from connector.services.engine.signals import LeaseLost, StaleRead, Stuck
 from connector.services.rows import Moment
+from integrations.base import drill
 from integrations.base.drill import boundary
 from integrations.base.errors import Rejected
 from integrations.base.http import recording
@@ -209,6 +210,8 @@ class Steps(ExchangeBuffer):
             self.commit()
             boundary("write_committed")
         self.step = name
+        drill.at(name)
+        boundary("begun")
         step = self._steps.get((name, key))
         if step is None:
             self._position += 1
@@ -250,6 +253,7 @@ class Steps(ExchangeBuffer):
         `also` is done in the same commit: what must be kept before the flow goes on.
         """
         wrote = self._owes_commit and bool(also)
+        boundary("saving")
         with transaction.atomic():
             self.check_lease()
             self._save(*drafts)

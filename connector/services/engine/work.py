@@ -35,6 +35,7 @@ from connector.services.engine.claiming import (
 from connector.services.engine.recorder import ExchangeBuffer, boottime
 from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import LeaseLost, RunEnds, StaleRead
+from integrations.base import drill
 from integrations.base.drill import boundary
 from integrations.base.errors import IntegrationError
 from integrations.base.http import recording
@@ -289,6 +290,7 @@ class _Line:
             raise
 
     def _with_all_it_needs(self, group: Group) -> list[Claimed]:
+        drill.at("")
         boundary("claimed")
         self.heart.begin()
         sends, writes = memory_of(group.transfers)

@@ -12,9 +12,11 @@ from connector.services import audit, clock, cursors, shipments, tracking, trans
 from connector.services.reconcile import kinds
 from connector.services.reconcile.kinds import KIND, REMEDIES
 from connector.services.shipments import NotPossible
+from integrations.base.drill import boundary
 
 State = ReconciliationFinding.State
 REASON_CAP = 300
+GONE = "It is gone already: nothing is to be done."
 MOVED = "It has changed since the comparison. Compare again."
 
 
@@ -23,13 +25,19 @@ def apply(finding: ReconciliationFinding, *, actor: str, reason: str = "") -> st
     remedy = REMEDIES[finding.remedy]
     reason = " ".join(reason.split())
     if finding.state == State.CLOSED:
-        raise NotPossible("It is gone already: nothing is to be done.")
+        raise NotPossible(GONE)
     if remedy.reason and not reason:
         raise NotPossible("Give a reason: it is kept.")
     if len(reason) > REASON_CAP:
         raise NotPossible(f"The reason is longer than {REASON_CAP} characters.")
-    said = ACTS[remedy.name](finding, actor, reason or f"Comparison: {KIND[finding.kind].title}")
     with transaction.atomic():
+        # The act and who did it are one commit: a process that dies leaves both or neither. The finding comes first, as
+        # in a comparison; two who press at once act one after the other, and each act looks again.
+        now = ReconciliationFinding.objects.select_for_update(of=("self",)).get(pk=finding.pk)
+        if now.state == State.CLOSED:
+            raise NotPossible(GONE)
+        said = ACTS[remedy.name](finding, actor, reason or f"Comparison: {KIND[finding.kind].title}")
+        boundary("acted")
         ReconciliationFinding.objects.filter(pk=finding.pk).update(
             remedied_at=clock.at(), remedied_by=actor[:150], reason=reason[:500]
         )

@@ -26,6 +26,8 @@ from connector.services.reconcile import findings
 from connector.services.reconcile.phases import PHASES, WORDS, Batch, Round, total
 from connector.services.shipments import NotPossible
 from integrations import registry
+from integrations.base import drill
+from integrations.base.drill import boundary
 from integrations.base.errors import ConfigurationError, IntegrationError, RateLimited, Unavailable
 from integrations.base.http import recording
 from integrations.flows.table import KINDS
@@ -201,6 +203,8 @@ def _one(round_: Round) -> None:
         # What went well would fill the table every night.
         Exchange.objects.bulk_create([row for row in taken if row.status is None or row.status >= 400])
         ReconciliationRun.objects.filter(pk=run.pk).update(calls=F("calls") + len(taken))
+    drill.at(phase)
+    boundary("compared")
     with transaction.atomic():
         tally = findings.settle(run, batch.kinds, batch.subjects, batch.found)
         values = _progress(run, batch, tally)
@@ -208,6 +212,7 @@ def _one(round_: Round) -> None:
             _next(run, left_out=[*run.left_out, WORDS[phase]] if batch.left_out else run.left_out, **values)
         else:
             _save(run, cursor=dict(batch.cursor), **values)
+    boundary("batch_committed")
 
 
 def _progress(run: ReconciliationRun, batch: Batch, tally: findings.Tally) -> dict[str, Any]:

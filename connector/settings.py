@@ -288,10 +288,21 @@ LOGGING = {
 # -- Console -----------------------------------------------------------------------------------------
 
 
-def _page(title: str, icon: str, name: str, permission: str = "") -> dict[str, Any]:
-    """One entry of the sidebar."""
+def _page(
+    title: str, icon: str, name: str, permission: str = "", *, at: tuple[str, ...] = (), but: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """One entry of the sidebar. `at`, `but`: where among the console's addresses it is the present one, if not below its own."""
     entry: dict[str, Any] = {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{name}")}
+    if at:
+        entry["active"] = lambda request: (
+            any(part in request.path for part in at) and not any(part in request.path for part in but)
+        )
     return entry | ({"permission": permission} if permission else {})
+
+
+_CAUSES = ("/transfer/causes/", "/transfer/cause/")
+_BESIDE_SHIPMENTS = ("/shipment/deadlines/", "/shipment/costs/")
+_RECONCILIATION = ("/reconciliationfinding/", "/reconciliationrun/")
 
 
 UNFOLD: dict[str, Any] = {
@@ -319,12 +330,16 @@ UNFOLD: dict[str, Any] = {
                 "title": "Work",
                 "items": [
                     _page("Dashboard", "dashboard", "index"),
-                    _page("Needs attention", "notification_important", "connector_causes"),
-                    _page("Transfers", "sync_alt", "connector_transfer_changelist"),
-                    _page("Shipments", "local_shipping", "connector_shipment_changelist"),
+                    _page("Needs attention", "notification_important", "connector_causes", at=_CAUSES),
+                    _page("Transfers", "sync_alt", "connector_transfer_changelist", at=("/connector/transfer/",), but=_CAUSES),
+                    _page(
+                        *("Shipments", "local_shipping", "connector_shipment_changelist"),
+                        at=("/connector/shipment/",),
+                        but=_BESIDE_SHIPMENTS,
+                    ),
                     _page("Deadlines", "alarm", "connector_deadlines"),
                     _page("Month end", "receipt_long", "connector_costs"),
-                    _page("Reconciliation", "balance", "connector_findings"),
+                    _page("Reconciliation", "balance", "connector_findings", at=_RECONCILIATION),
                     _page("Carrier invoices", "request_quote", "connector_invoicefile_changelist"),
                     _page("Alerts", "notifications", "connector_alert_changelist"),
                     _page("Budgets", "speed", "connector_budgets"),

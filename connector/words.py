@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 SENTENCES = {
     "waiting": "It has its turn when it is due, by itself.",
     "running": "A worker has it this moment.",
@@ -127,6 +130,36 @@ def document(key: str) -> str:
     if not colon:
         return key
     return f"{words(kind)} {order}, delivery {delivery}" if slash else f"{words(kind)} {number}"
+
+
+_DOCUMENT = re.compile(
+    r"(?:(?P<kind>(?:[a-z]+[ _])?(?:shipment|order))\s*[:#]?\s*)?(?P<number>[^\s:,/]+)"
+    r"(?:(?:\s*,?\s*delivery\s+|/)(?P<delivery>\d{0,9}))?",
+    re.IGNORECASE,
+)
+
+
+def keys_meant(term: str, kinds: Sequence[str]) -> list[str]:
+    """How the key of a document may begin that somebody names as our pages do, or nearly so, or by its number alone.
+
+    “Shipment 19” and “19” mean "shipment:19", “order S10023, delivery 2” and “S10023/2” "customer_order:S10023/2", among
+    others. `kinds`: the documents there are. ERPs write the letters of numbers large.
+    """
+    said = _DOCUMENT.fullmatch(" ".join(term.split()))
+    if said is None:
+        return [f"{kind}:{term}" for kind in kinds]
+    kind, number, delivery = (said["kind"] or "").lower().replace(" ", "_"), said["number"], said["delivery"]
+    meant = [known for known in kinds if known.endswith(kind)]
+    place = f"/{delivery}" if delivery is not None else ""
+    return [f"{known}:{spelt}{place}" for known in meant for spelt in dict.fromkeys((number, number.upper()))]
+
+
+def number_meant(term: str) -> str:
+    """The number that a name such as “Customer order S10023, delivery 2” holds: "S10023/2"; what is no such name as it is."""
+    said = _DOCUMENT.fullmatch(" ".join(term.split()))
+    if said is None or not said["kind"]:
+        return term
+    return f"{said['number']}/{said['delivery']}" if said["delivery"] else str(said["number"])
 
 
 def said(act: str) -> str:

@@ -18,6 +18,7 @@ from connector.services.reconcile import findings, remedies
 from connector.services.reconcile.kinds import ALL, KIND, REMEDIES
 from connector.services.reconcile.phases import WORDS
 from connector.times import column, moment
+from connector.words import document
 
 SHOWN = 100
 INTEGRATIONS = reverse_lazy("admin:connector_integration_changelist")
@@ -74,7 +75,7 @@ class ReconciliationFindingAdmin(TenantAdmin):
     list_display = (
         "display_title",
         "number",
-        "source_key",
+        "display_document",
         "integration",
         "display_state",
         column("first_seen_at", "First seen"),
@@ -94,6 +95,10 @@ class ReconciliationFindingAdmin(TenantAdmin):
     @display(description="What")
     def display_title(self, obj: ReconciliationFinding) -> str:
         return KIND[obj.kind].title
+
+    @display(description="Document")
+    def display_document(self, obj: ReconciliationFinding) -> str:
+        return document(obj.source_key)
 
     @display(description="State")
     def display_state(self, obj: ReconciliationFinding) -> SafeString:

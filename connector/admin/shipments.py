@@ -38,7 +38,7 @@ from connector.models import Export, Integration, Label, Proof, Reference, Saved
 from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments, written
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
-from connector.words import document
+from connector.words import document, number_meant
 from integrations.base.tracking import FINAL
 
 SENTENCES = {
@@ -166,7 +166,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
         """Any number, through References: equality or prefix, never a scan."""
-        number = normalise(search_term)
+        number = normalise(number_meant(search_term))
         if not search_term.strip():
             return queryset, False
         if len(number) < 3:

@@ -12,6 +12,7 @@ from connector import permissions
 from connector.models import EffectSend, Exchange, Step, Transfer
 from connector.services import overview, story
 from connector.services.stages import READ
+from connector.words import document
 
 CALLS = 200
 
@@ -84,7 +85,7 @@ class CallPages:
             request,
             "connector/exchange.html",
             transfer,
-            title=f"{transfer.source_key}: {exchange.operation}",
+            title=f"{document(transfer.source_key)}: {exchange.operation}",
             exchange=exchange,
             curl=story.curl(exchange),
             before=before,

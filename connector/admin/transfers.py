@@ -128,9 +128,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
 
     @display(description="Document")
     def display_document(self, obj: Transfer) -> str:
-        # The key of a shipment reads as words do; those of orders do not.
-        named = document(obj.source_key) if "/" in obj.source_key else obj.source_key
-        return f"{named}{BESIDE.get(obj.flow, '')}"
+        return document(obj.source_key) + BESIDE.get(obj.flow, "")
 
     @display(description="State")
     def display_state(self, obj: Transfer) -> SafeString:
@@ -239,6 +237,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
             told
             | quote_context(obj)
             | {
+                "title": self.display_document(obj),
                 "address": addresses.seen(told["steps"]),
                 "address_doubt": obj.error if obj.state == "failed" and obj.code in transfers.ADDRESS_CODES else None,
                 "sentence": SENTENCES[obj.state],

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from connector.models import AuditEntry, Connection, EffectSend, Exchange, Reference, SourceRecord, Step, TrackingEvent, Transfer
 from connector.services import stages, written
 from connector.services.shipments import normalise
+from connector.words import keys_meant
 from integrations.flows.table import DOCUMENT_KINDS, Stage, stages_of
 
 SHOWN = 300
@@ -185,7 +186,7 @@ def records_with(tenants: Sequence[int], term: str) -> set[int]:
     mine = Transfer.objects.filter(tenant__in=tenants)
     ways: list[QuerySet[Any, Any]] = [
         mine.filter(source_key__startswith=text).values_list("record")
-        for text in (term, *(f"{kind}:{term}" for kind in DOCUMENT_KINDS))
+        for text in dict.fromkeys((term, *keys_meant(term, DOCUMENT_KINDS)))
     ]
     number = normalise(term)
     if len(number) >= 3:

@@ -43,7 +43,7 @@ def test_a_stranger_ships_mends_replays_and_prints(demo: Demo, browser: webdrive
         user="clerk",
     )
     browser.get(f"{demo.url}/admin/connector/transfer/?show=all&q=shipment:1014")
-    browser.find_element(By.LINK_TEXT, "shipment:1014").click()
+    browser.find_element(By.LINK_TEXT, "Shipment 1014").click()
     if browser.find_elements(By.XPATH, "//button[normalize-space()='Replay']"):  # unless the next poll was quicker
         button(browser, "Replay").click()
     until("the transfer done", lambda: browser.refresh() or page_says(browser, "Every step is done"))

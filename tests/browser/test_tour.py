@@ -100,7 +100,7 @@ def test_from_nothing_to_the_first_label_and_through_a_lost_answer(nothing: Demo
         30,
     )
     browser.get(f"{nothing.url}/admin/connector/transfer/?show=all&q=shipment:1014")
-    browser.find_element(By.LINK_TEXT, "shipment:1014").click()
+    browser.find_element(By.LINK_TEXT, "Shipment 1014").click()
     if browser.find_elements(By.XPATH, "//button[normalize-space()='Replay']"):  # unless the next poll was quicker
         button(browser, "Replay").click()
     until("the number in IFS", lambda: "1014" in nothing.tracking())

@@ -93,6 +93,27 @@ def test_a_documents_page_finds_what_another_transfer_read() -> None:
     assert "It has not begun yet." in text, "steps of the other transfer are not its own"
 
 
+def test_the_sidebar_marks_one_page_as_the_present_one() -> None:
+    house = build("alpha")
+    client = client_of(house.person("viewer"))
+    finding = reverse("admin:connector_reconciliationfinding_change", args=[house.finding.pk])
+    pages = {
+        reverse("admin:connector_causes"): "Needs attention",
+        reverse("admin:connector_transfer_changelist"): "Transfers",
+        reverse("admin:connector_transfer_change", args=[house.transfers["failed"].pk]): "Transfers",
+        reverse("admin:connector_shipment_changelist"): "Shipments",
+        reverse("admin:connector_deadlines"): "Deadlines",
+        reverse("admin:connector_costs"): "Month end",
+        reverse("admin:connector_findings"): "Reconciliation",
+        finding: "Reconciliation",
+        reverse("admin:connector_reconciliationrun_changelist"): "Reconciliation",
+        reverse("admin:connector_invoicefile_changelist"): "Carrier invoices",
+    }
+    for address, title in pages.items():
+        groups = client.get(address).context["sidebar_navigation"]
+        assert [page["title"] for group in groups for page in group["items"] if page["active"]] == [title], address
+
+
 def test_an_empty_installation_has_no_dead_end() -> None:
     text = client_of(owner()).get(reverse("admin:index")).content.decode()
     assert "Nothing. Everything is done or on its way." in text

@@ -74,6 +74,7 @@ class DocumentLine:
     """One line of an ERP document. `order_ref` names the order it comes from, empty where there is none.
 
     `delivery` is the source key under which the line would ship as a delivery of that order, where orders ship themselves.
+    `order_line` is the rest of the order line's key in the ERP; empty where the ERP's flow has no use for it.
     """
 
     line_id: str
@@ -83,6 +84,7 @@ class DocumentLine:
     unit: str = ""
     order_ref: str = ""
     delivery: str = ""
+    order_line: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

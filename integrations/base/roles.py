@@ -137,8 +137,11 @@ class Erp(Pingable, Protocol):
     def takes_freight(self) -> bool:
         """Whether this connection lets freight cost be written to orders."""
 
-    def read_freight_basis(self, keys: Sequence[str]) -> dict[str, FreightBasis | Problem]:
-        """Read the orders that documents deliver for; weights and values only where there is more than one to share."""
+    def read_freight_basis(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
+        """Read the orders that documents deliver for, batched; weights and values only where there is more than one to share.
+
+        `known`: documents that were read a moment ago; what they tell is not read again.
+        """
 
     def prepare(self) -> None:
         """Do what can fail before anything is sent (get a token)."""

@@ -9,6 +9,7 @@ one is written, so that a replay writes the same ones whatever the orders say by
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -17,10 +18,11 @@ from typing import Any
 from connector.models import EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
 from connector.services import costs, freight
 from connector.services.engine.effects import Stored
-from connector.services.engine.run import Run
+from connector.services.engine.recorder import boottime
+from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import AskAgain
 from integrations.base.errors import Rejected
-from integrations.base.records import FreightBasis, FreightPart, LookUp, Money, PostedCharge
+from integrations.base.records import Document, FreightBasis, FreightPart, LookUp, Money, PostedCharge, Problem
 from integrations.base.roles import Erp, SendTicket
 from integrations.base.shares import in_parts, measures, rates_of
 from integrations.flows.erp_once import ErpOnce
@@ -42,8 +44,43 @@ def wanted(run: Run) -> bool:
     return bool(run.options.get("freight_charge"))
 
 
-def write_cost(run: Run, erp: Erp, shipment: Shipment | None) -> None:
-    """Write the shipment's cost to its orders. Every line may run again: no share is ever written twice."""
+def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
+    """Read together the orders of a claimed group's documents that would be bought for; each run takes its own."""
+    erp: Erp = job.adapter(job.source)
+    writes = bool(job.options.get("freight_charge")) and not _never(job, erp)
+    if not writes and not job.options.get("document_accounting"):
+        return
+    step = READ if writes else ACCOUNTING  # where cost is written, the same read tells the accounting
+    wanted = {t.source_key: (t, d) for t, d in read if d.ready and not d.cancelled and not t.record.held}
+    at = boottime()
+    found = erp.read_freight_basis(list(wanted), {key: document for key, (_, document) in wanted.items()})
+    for key, basis in found.items():
+        if not isinstance(basis, Problem):
+            job.ahead[step, wanted[key][0].pk] = Prefetched(basis, at, batch)
+
+
+class _Basis:
+    """The orders of the run's document: as they were read ahead, else read now, without what the document has told."""
+
+    def __init__(self, run: Run, erp: Erp, step: str, document: Document | None) -> None:
+        self.run, self.adapter, self.step = run, erp, step
+        self.document = document if document is not None and run.document_is_young else None
+
+    def __call__(self, keys: Sequence[str]) -> Mapping[str, Any]:
+        ahead = self.run.taken_ahead(self.step)
+        if ahead is not None:
+            return {keys[0]: ahead}
+        if self.document is None:
+            return self.adapter.read_freight_basis(keys, {})
+        found = self.adapter.read_freight_basis(keys, {keys[0]: self.document})
+        return {key: v if isinstance(v, Problem) else self.run.of_document(v) for key, v in found.items()}
+
+
+def write_cost(run: Run, erp: Erp, shipment: Shipment | None, document: Document | None = None) -> None:
+    """Write the shipment's cost to its orders. Every line may run again: no share is ever written twice.
+
+    `document` as this attempt has read it, None where it did not.
+    """
     reason = _why_not(run, erp, shipment)
     if reason or shipment is None:
         run.skip_step(WRITE, _ONCE, reason)
@@ -52,7 +89,7 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None) -> None:
     open_rows = [row for row in rows if row.state == FreightCharge.State.PLANNED and not _is_settled(run, erp, row)]
     if rows and not open_rows:
         return
-    basis: FreightBasis = run.read(READ, erp.read_freight_basis, after=True)
+    basis: FreightBasis = run.read(READ, _Basis(run, erp, READ, document), after=True)
     freight.keep_accounting(shipment, basis.orders)
     if not rows:
         if not basis.orders:
@@ -71,11 +108,11 @@ def reads_accounting(run: Run) -> bool:
     return bool(run.options.get("document_accounting"))
 
 
-def keep_accounting(run: Run, erp: Erp, shipment: Shipment | None) -> None:
+def keep_accounting(run: Run, erp: Erp, shipment: Shipment | None, document: Document | None = None) -> None:
     """Read once what the orders name, where the writing of the cost has not done so already."""
     if shipment is None or shipment.accounting is not None:
         return
-    basis: FreightBasis = run.read(ACCOUNTING, erp.read_freight_basis, after=True)
+    basis: FreightBasis = run.read(ACCOUNTING, _Basis(run, erp, ACCOUNTING, document), after=True)
     freight.keep_accounting(shipment, basis.orders)
 
 
@@ -121,15 +158,20 @@ def _why_not(run: Run, erp: Erp, shipment: Shipment | None) -> str:
     """Why there is nothing to write, or ""."""
     if shipment is None:
         return "the label is not stored as a shipment of ours"
-    if not erp.takes_freight:
-        return "switched off in the settings of the ERP connection"
-    if _option(run, "payment_type") != "SENDER":
-        return "the carrier bills somebody else"
+    if reason := _never(run.job, erp):
+        return reason
     if shipment.cost is None:
         return "the cost is not known"
     if not shipment.cost:
         return "it costs nothing"
     return ""
+
+
+def _never(job: Job, erp: Erp) -> str:
+    """Why the integration writes no cost for any document, or ""."""
+    if not erp.takes_freight:
+        return "switched off in the settings of the ERP connection"
+    return "" if _option(job, "payment_type") == "SENDER" else "the carrier bills somebody else"
 
 
 def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCharge]:
@@ -143,8 +185,8 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
                 remedy="Write the cost by hand, or cancel this transfer: label and number stay as they are.",
             )
     cost = Money(shipment.cost, shipment.currency)
-    wish = str(_option(run, "freight_charge_currency") or "").strip().upper()
-    found = measures(basis.orders, str(_option(run, "freight_charge_split")))
+    wish = str(_option(run.job, "freight_charge_currency") or "").strip().upper()
+    found = measures(basis.orders, str(_option(run.job, "freight_charge_split")))
     to = [wish or order.currency for order in basis.orders]
     known = rates_of(cost, found, to, rates(run))
     parts = in_parts(cost, found, to, known)
@@ -174,7 +216,7 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             from_order=bool(order.cost_center or order.account),
             pre_posting=order.pre_posting,
             address_id=order.address_id,
-            charge_type=str(_option(run, "freight_charge_type") or "").strip(),
+            charge_type=str(_option(run.job, "freight_charge_type") or "").strip(),
             amount=part.amount,
             charged=part.amount,
             currency=part.currency,
@@ -193,9 +235,9 @@ def rates(run: Run) -> Mapping[str, str]:
     return {str(pair).strip().upper().replace(":", "-"): str(rate).strip() for pair, rate in found.items()}
 
 
-def _option(run: Run, name: str) -> Any:
-    value = run.options.get(name)
-    return KINDS[run.job.integration.kind].defaults()[name] if value is None else value
+def _option(job: Job, name: str) -> Any:
+    value = job.options.get(name)
+    return KINDS[job.integration.kind].defaults()[name] if value is None else value
 
 
 # -- writing it ----------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         raise Skipped("Its label was voided.", "voided", "Press “Buy again” on the shipment to ship it.")
     buy = BuyLabel(run, carrier)
     label = run.settled(BUY, buy)
+    shown: Document | None = None
     if label is None:
         document: Document = run.read("read", erp.read_documents)
         still_ready(run, document)
@@ -66,15 +67,16 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
             request = rates.best(run, carrier, request, document, context)
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
+        shown = document
     anchor = write_back(run, erp, label)
     if supplier.wanted(run):
         supplier.mail_link(run, _live(run).select_related("send").first())
     if attach.wanted(run):
         attach.attach_labels(run, erp, _live(run).first(), anchor)
     if freight.wanted(run):
-        freight.write_cost(run, erp, _live(run).first())
+        freight.write_cost(run, erp, _live(run).first(), shown)
     if freight.reads_accounting(run):
-        freight.keep_accounting(run, erp, _live(run).first())
+        freight.keep_accounting(run, erp, _live(run).first(), shown)
 
 
 def write_back(run: Run, erp: Erp, label: BoughtShipment) -> Anchor | None:
@@ -157,7 +159,7 @@ def request_of(run: Run, document: Document, goods: Goods | None = None) -> Ship
     return mapping.request_of(context, document, goods)
 
 
-def look_ahead(job: Job, carrier: Carrier, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
+def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
     """Have the addresses of a claimed group checked together, of those documents that would be bought for."""
     if not address_check.wanted(job):
         return
@@ -171,7 +173,7 @@ def look_ahead(job: Job, carrier: Carrier, read: Sequence[tuple[Transfer, Docume
             found.append(mapping.request_of(context, document).recipient)
         except (Rejected, Skipped, ConfigurationError):
             continue  # its own run says what is wrong
-    address_check.ahead(job, carrier, found, batch)
+    address_check.ahead(job, job.adapter(job.target), found, batch)
 
 
 def ship_context(integration: Integration, record: SourceRecord, site: Site | None) -> ShipContext:

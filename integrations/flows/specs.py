@@ -15,7 +15,7 @@ FLOWS: dict[str, FlowSpec] = {
         "ship",
         ship.ship,
         prefetch=lambda erp: erp.read_documents,
-        look_ahead=ship.look_ahead,
+        look_ahead=(ship.look_ahead, freight.look_ahead),
         operations={
             ship.BuyLabel.kind: ship.BuyLabel,
             attach.AttachFile.kind: attach.AttachFile.outside,

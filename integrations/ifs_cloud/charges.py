@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from integrations.base.errors import Rejected
-from integrations.base.records import ChargeOrder, FoundShipment, FreightPart, GoodsLine
-from integrations.ifs_cloud.mapping import Row, number, same_state, shipment_of, text
+from integrations.base.records import ChargeOrder, FoundShipment, FreightPart
+from integrations.ifs_cloud.mapping import Row, measure, number, same_state, shipment_of, shipped, text
 from integrations.ifs_cloud.odata import key_predicate
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
 from integrations.ifs_cloud.orders import kind_of
@@ -23,15 +24,29 @@ def charges_of(order: str, profile: Profile) -> Target:
     return Target(orders.service, place, "customer_order_charge", orders.entity)
 
 
-def charge_order(row: Row, before: Row | None, goods: Sequence[GoodsLine] | None, profile: Profile) -> ChargeOrder:
-    """A customer order as freight cost sees it. `before` is its pre-posting, `goods` what of it ships.
+@dataclass(frozen=True, slots=True)
+class Ships:
+    """What ships of one order line: its weight and its value, None where IFS does not hold them."""
+
+    weight: Decimal | None
+    value: Decimal | None
+
+    @classmethod
+    def of(cls, quantity: Decimal | None, ordered: Row, profile: Profile) -> Ships:
+        """From a shipment line's quantity, in inventory units, and the order line. Raises Rejected for what cannot be read."""
+        names = profile.order_line
+        sold, weight = shipped(quantity, ordered, profile)
+        price = measure(ordered, names["customs_value_field"]) or measure(ordered, names["price_field"])
+        return cls(weight, price * sold if price is not None and sold else None)
+
+
+def charge_order(row: Row, before: Row | None, ships: Sequence[Ships], profile: Profile) -> ChargeOrder:
+    """A customer order as freight cost sees it. `before` is its pre-posting, `ships` what of it ships, where it is asked for.
 
     Raises Rejected for what cannot be read.
     """
     names = profile.charge
     state = text(row, profile.order_state_field)
-    weights = [line.weight for line in goods or ()]
-    values = [line.unit_price * line.quantity for line in goods or () if line.unit_price is not None and line.quantity]
     return ChargeOrder(
         order=text(row, profile.order_key),
         company_code=text(row, names.company_field),
@@ -43,10 +58,16 @@ def charge_order(row: Row, before: Row | None, goods: Sequence[GoodsLine] | None
         pre_posting=text(row, names.pre_posting_field),
         cost_center=text(before or {}, names.cost_center_field),
         account=text(before or {}, names.account_field),
-        weight=sum((w for w in weights if w is not None), Decimal(0)) if weights and None not in weights else None,
-        value=sum(values, Decimal(0)) if goods and len(values) == len(goods) else None,
+        weight=_sum([one.weight for one in ships]),
+        value=_sum([one.value for one in ships]),
         code_parts={f"Code{part}": found for part in "BCDEFGHIJ" if (found := text(before or {}, f"{names.part_prefix}{part}"))},
     )
+
+
+def _sum(parts: Sequence[Decimal | None]) -> Decimal | None:
+    """None where one part is not known: a sum without it would be too small."""
+    known = [part for part in parts if part is not None]
+    return sum(known, Decimal(0)) if known and len(known) == len(parts) else None
 
 
 CLOSED_ORDERS = ("Invoiced", "Cancelled")

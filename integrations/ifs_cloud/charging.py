@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import cast
 
 from integrations.base.errors import OutcomeUnknown, Rejected
 from integrations.base.http import Answer
 from integrations.base.records import (
-    ChargeOrder,
+    Document,
     FreightBasis,
     FreightPart,
-    GoodsLine,
     LookUp,
     PostedCharge,
     Problem,
@@ -27,6 +27,9 @@ from integrations.ifs_cloud.orders import delivery_of, kind_of
 from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
 from integrations.ifs_cloud.reading import Reading, given, groups
 
+_Borne = tuple[str, tuple[str, ...], Decimal | None]
+"""Order, the rest of its line's key, and what ships of it in inventory units: one line of a document."""
+
 
 class Charging(Reading):
     """The part of the `Erp` role that writes freight cost to orders."""
@@ -36,69 +39,98 @@ class Charging(Reading):
         """Whether the profile lets charges be written."""
         return self.profile.charge.enabled
 
-    def read_freight_basis(self, keys: Sequence[str]) -> dict[str, FreightBasis | Problem]:
-        """Read the customer orders of shipments: lines and orders; order lines where several orders share the cost."""
+    def read_freight_basis(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
+        """Read the customer orders of documents: for 20 at once the lines that are not `known`, the orders, and order lines
+
+        where several orders share a cost. What is wrong with one of them is a Problem of that one.
+        """
+        asked = list(dict.fromkeys(keys))
+        try:
+            with only_this_record():
+                return self._bases(asked, known)
+        except Rejected as problem:
+            if len(asked) == 1:
+                return {asked[0]: Problem(problem)}
         found: dict[str, FreightBasis | Problem] = {}
-        for key in dict.fromkeys(keys):
+        for key in asked:
+            found |= self.read_freight_basis([key], known)
+        return found
+
+    def _bases(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
+        profile = self.profile
+        wanted = self._borne(keys, known)
+        heads = {
+            delivery_of(key).order: dict(known[key].raw)
+            for key in wanted
+            if key in known and kind_of(key) == CUSTOMER_ORDER and known[key].raw
+        }
+        numbers = list(dict.fromkeys(order for borne in wanted.values() for order, *_ in borne))
+        asked = [order for order in numbers if order not in heads]
+        rows = self._of_orders(profile.orders, profile.order_key, asked, [profile.order_key], "read orders")
+        heads |= {mapping.text(row, profile.order_key): row for row in rows}
+        goods = self._order_lines([borne for borne in wanted.values() if len(_orders(borne)) > 1])
+        before = self._pre_postings(heads[order] for order in numbers if order in heads)
+        found: dict[str, FreightBasis | Problem] = {}
+        for key, borne in wanted.items():
             try:
-                with only_this_record():
-                    found[key] = self._basis_of(key)
+                found[key] = self._basis(borne, heads, goods, before)
             except Rejected as problem:
                 found[key] = Problem(problem)
         return found
 
-    def _basis_of(self, key: str) -> FreightBasis:
-        """The orders behind one document; none behind a purchase order, on which no cost is written yet."""
-        kind = kind_of(key)
-        if kind not in ORDER_KINDS:
-            return self._freight_basis(mapping.shipment_of(key))
-        if kind != CUSTOMER_ORDER:
-            return FreightBasis(())
-        return self._basis_of_orders([delivery_of(key).order], [])
-
-    def _freight_basis(self, number: int) -> FreightBasis:
-        profile, shipment = self.profile, self.profile.shipment
+    def _borne(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, list[_Borne]]:
+        """For each document the order lines of which it ships; none behind a purchase order."""
+        found: dict[str, list[_Borne]] = {}
+        unread: dict[int, str] = {}
+        for key in keys:
+            kind = kind_of(key)
+            if kind in ORDER_KINDS:
+                found[key] = [(delivery_of(key).order, (), None)] if kind == CUSTOMER_ORDER else []
+            elif key in known:
+                found[key] = [(line.order_ref, line.order_line, line.quantity) for line in known[key].lines if line.order_ref]
+            else:
+                found[key] = []
+                unread[mapping.shipment_of(key)] = key
+        shipment = self.profile.shipment
         order_by = [shipment.key, *given(shipment.line["line_field"])]
-        rows = self._rows(shipment.lines, shipment.key, [number], order_by, "read shipment lines")[0][number]
-        lines = [(row, ref) for row in rows if (ref := mapping.order_line_of(row, profile))]
-        return self._basis_of_orders(list(dict.fromkeys(ref[0] for _, ref in lines)), lines)
-
-    def _basis_of_orders(self, numbers: Sequence[str], lines: Sequence[tuple[Row, mapping.OrderLine]]) -> FreightBasis:
-        profile = self.profile
-        heads = {
-            mapping.text(row, profile.order_key): row
-            for row in self._of_orders(profile.orders, profile.order_key, numbers, [profile.order_key], "read orders")
-        }
-        missing = [order for order in numbers if order not in heads]
-        if missing:
-            raise Rejected(
-                f"The customer order {missing[0]} is not in IFS any more, or the service user may not see it.",
-                code="document_gone",
-                remedy="If it still exists in IFS, check the service user's Allowed Companies and sites, then replay.",
-                vendor="ifs_cloud",
-            )
-        goods = self._goods_of_orders(lines, numbers) if len(numbers) > 1 else {}
-        before = self._pre_postings(heads.values())
-        return FreightBasis(tuple(self._charge_order(heads[order], before, goods.get(order)) for order in numbers))
-
-    def _charge_order(self, row: Row, before: dict[str, Row], goods: Sequence[GoodsLine] | None) -> ChargeOrder:
-        place = mapping.text(row, self.profile.charge.pre_posting_field)
-        return charges.charge_order(row, before.get(place), goods, self.profile)
-
-    def _goods_of_orders(
-        self, lines: Sequence[tuple[Row, mapping.OrderLine]], orders: Sequence[str]
-    ) -> dict[str, list[GoodsLine]]:
-        """What ships of each order, with weights and prices of the order lines."""
-        profile = self.profile
-        line_key = profile.order_line_key
-        ordered = {
-            mapping.order_line_key(row, profile): row
-            for row in self._of_orders(profile.order_lines, line_key[0], orders, line_key, "read order lines")
-        }
-        found: dict[str, list[GoodsLine]] = {order: [] for order in orders}
-        for row, ref in lines:
-            found[ref[0]].append(mapping.goods_line(row, ordered.get(ref), "", profile))
+        for group in groups(list(unread)):
+            rows, _ = self._rows(shipment.lines, shipment.key, group, order_by, "read shipment lines")
+            for number in group:
+                for row in rows[number]:
+                    if ref := mapping.order_line_of(row, self.profile):
+                        quantity = mapping.number(row, shipment.line["quantity_field"])
+                        found[unread[number]].append((ref[0], ref[1:], quantity))
         return found
+
+    def _order_lines(self, shared: Sequence[Sequence[_Borne]]) -> dict[mapping.OrderLine, Row]:
+        """The order lines of documents whose cost is shared by what ships of each order."""
+        numbers = list(dict.fromkeys(order for borne in shared for order, *_ in borne))
+        line_key = self.profile.order_line_key
+        rows = self._of_orders(self.profile.order_lines, line_key[0], numbers, line_key, "read order lines")
+        return {mapping.order_line_key(row, self.profile): row for row in rows}
+
+    def _basis(
+        self, borne: Sequence[_Borne], heads: Mapping[str, Row], goods: Mapping[mapping.OrderLine, Row], before: Mapping[str, Row]
+    ) -> FreightBasis:
+        names = self.profile.charge
+        found = []
+        for order in _orders(borne):
+            head = heads.get(order)
+            if head is None:
+                raise Rejected(
+                    f"The customer order {order} is not in IFS any more, or the service user may not see it.",
+                    code="document_gone",
+                    remedy="If it still exists in IFS, check the service user's Allowed Companies and sites, then replay.",
+                    vendor="ifs_cloud",
+                )
+            ships = [
+                charges.Ships.of(quantity, goods.get(cast(mapping.OrderLine, (order, *line)), {}), self.profile)
+                for own, line, quantity in borne
+                if own == order and goods
+            ]
+            place = mapping.text(head, names.pre_posting_field)
+            found.append(charges.charge_order(head, before.get(place), ships, self.profile))
+        return FreightBasis(tuple(found))
 
     def _pre_postings(self, heads: Iterable[Row]) -> dict[str, Row]:
         """Pre-posting of orders by its id, where the profile names a set to read it from (sheet 9.9)."""
@@ -165,3 +197,7 @@ class Charging(Reading):
                 raise
             return WriteResult("", (), ("gone" if problem.code == "document_gone" else "invoiced",))
         return WriteResult(change.version, change.sent, decide.skipped)
+
+
+def _orders(borne: Sequence[_Borne]) -> list[str]:
+    return list(dict.fromkeys(order for order, *_ in borne))

@@ -314,6 +314,7 @@ def line(row: Row, names: Mapping[str, str | None]) -> DocumentLine:
         unit=text(row, names["unit_field"]),
         order_ref=order if from_order else "",
         delivery=f"customer_order:{order}/{release}" if from_order and order and release else "",
+        order_line=_order_line(order, *(text(row, names[name]) for name in _LINE_FIELDS))[1:] if from_order and order else (),
     )
 
 
@@ -322,6 +323,8 @@ def anchor(row: Row) -> Anchor | None:
     unit, keyref = text(row, "luname"), text(row, "keyref")
     return Anchor(unit, keyref) if unit and keyref else None
 
+
+_LINE_FIELDS = ("order_line_field", "order_release_field", "order_item_field")
 
 OrderLine = tuple[str, str, str, str]
 """Order, line, release and item number of a customer order line, as text."""
@@ -345,23 +348,32 @@ def _order_line(order: str, line: str, release: str, item: str) -> OrderLine:
     return order, line, release, item or "0"
 
 
+def shipped(quantity: Decimal | None, ordered: Row, profile: Profile) -> tuple[Decimal | None, Decimal | None]:
+    """What ships of an order line, in sales units, and its weight, from a shipment line's quantity in inventory units.
+
+    The order line's weight is that of its whole quantity (sheet 9.2).
+    """
+    names = profile.order_line
+    factor, inverted = (
+        number(ordered, names["factor_field"]) or Decimal(1),
+        number(ordered, names["inverted_factor_field"]) or Decimal(1),
+    )
+    if quantity is not None:
+        quantity = quantity * inverted / factor
+    whole = number(ordered, names["quantity_field"])
+    weight = measure(ordered, names["net_weight_field"]) or measure(ordered, names["gross_weight_field"])
+    if weight is not None:
+        weight = weight * quantity / whole if whole and quantity else None
+    return quantity, weight
+
+
 def goods_line(row: Row, ordered: Row | None, currency: str, profile: Profile) -> GoodsLine:
     """What customs wants to know of a shipment line, in sales units: price, weight and origin stand on the order line.
 
     The order line's weight is that of its whole quantity (sheet 9.2). Raises Rejected for what cannot be read.
     """
     own, names, order = profile.shipment.line, profile.order_line, ordered or {}
-    quantity = number(row, own["quantity_field"])
-    factor, inverted = (
-        number(order, names["factor_field"]) or Decimal(1),
-        number(order, names["inverted_factor_field"]) or Decimal(1),
-    )
-    if quantity is not None:
-        quantity = quantity * inverted / factor
-    whole = number(order, names["quantity_field"])
-    weight = measure(order, names["net_weight_field"]) or measure(order, names["gross_weight_field"])
-    if weight is not None:
-        weight = weight * quantity / whole if whole and quantity else None
+    quantity, weight = shipped(number(row, own["quantity_field"]), order, profile)
     return GoodsLine(
         line_id=text(row, own["line_field"]),
         part_no=text(order, names["sku_field"]) or text(row, own["part_field"]),

@@ -36,6 +36,8 @@ class Job:
     flaky: set[int] = field(default_factory=set)
     answered: set[int] = field(default_factory=set)
     """Connections that gave a good answer, for their "last good answer"."""
+    ahead: dict[tuple[str, int], Prefetched] = field(default_factory=dict)
+    """What flows asked for several documents at once and a transfer's run has not taken yet, by step and transfer."""
     halted: threading.Event = field(default_factory=threading.Event)
     """A whole connection or the integration has just been paused: what is claimed but not begun goes back."""
     _local: threading.local = field(default_factory=threading.local)

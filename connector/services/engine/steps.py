@@ -70,6 +70,7 @@ class Steps(ExchangeBuffer):
         self._drafts: list[audit.Draft] = []
         self._position = 0
         self._read_at = 0.0
+        self._document_at = 0.0
         self._guarded = False
         self._send: EffectSend | None = None
         self._looked_first: set[tuple[str, str]] = set()
@@ -82,6 +83,7 @@ class Steps(ExchangeBuffer):
         self._position = 0
         self._guarded = False
         self._prefetched = None
+        self._document_at = 0.0
 
     # -- what flows ask ------------------------------------------------------------------------------
 
@@ -136,6 +138,8 @@ class Steps(ExchangeBuffer):
             with self._call(many):
                 value = many(keys).get(keys[0])
             if isinstance(value, Prefetched):  # a call made for several documents told it
+                if not beside:
+                    self._read_at = value.at
                 value, step.batch = value.value, value.batch
         self._prefetched = None
         if value is None:
@@ -150,7 +154,22 @@ class Steps(ExchangeBuffer):
             self._guarded = False
         if not beside and not after:
             self.document_version = getattr(value, "version", None)
+            self._document_at = self._read_at
         return value
+
+    def taken_ahead(self, name: str) -> Prefetched | None:
+        """What was asked ahead for this step of this transfer, once, while it is young enough to act on."""
+        found = self.job.ahead.pop((name, self.transfer.pk), None)
+        return found if found is not None and boottime() - found.at < settings.ENGINE["FRESH_S"] else None
+
+    def of_document(self, value: Any) -> Any:
+        """A value told by the document that this attempt has read: as old as that."""
+        return Prefetched(value, self._document_at, None)
+
+    @property
+    def document_is_young(self) -> bool:
+        """Whether the document that this attempt has read is young enough to act on."""
+        return bool(self._document_at) and boottime() - self._document_at < settings.ENGINE["FRESH_S"]
 
     def map(self, name: str, make: Callable[..., T], *args: Any) -> T:
         """A pure step: mappings, value maps, rounding. Raises Rejected or a signal."""

@@ -51,9 +51,9 @@ MAX_STALE = 3
 class FlowSpec:
     """A flow as the loop needs it: its code, and the one read that is done ahead for a claimed group.
 
-    `look_ahead` may ask the target about several documents that were read ahead, in one call: from the job, the target's
-    adapter, the transfers with their documents, and the batch its exchanges belong to. It keeps the answers itself, and
-    what it could not learn each run asks for.
+    Each of `look_ahead` may ask one end about several documents that were read ahead, in one call: from the job, the
+    transfers with their documents, and the batch its exchanges belong to. It keeps the answers itself, and what it could
+    not learn each run asks for.
     `operations` makes what it does once only, by kind, from a run and the target's adapter: for look-ups outside the flow.
     `another_carrier` tells whether a forwarder on a document belongs to another carrier than the integration's.
     """
@@ -62,7 +62,7 @@ class FlowSpec:
     code: FlowCode
     prefetch: Callable[[Any], Callable[[Sequence[str]], Mapping[str, Any]]] | None = None
     operations: Mapping[str, Callable[[Run, Any], Any]] = field(default_factory=dict)
-    look_ahead: Callable[[Job, Any, Sequence[tuple[Transfer, Any]], uuid.UUID], None] | None = None
+    look_ahead: Sequence[Callable[[Job, Sequence[tuple[Transfer, Any]], uuid.UUID], None]] = ()
     another_carrier: Callable[[Integration, str], bool] | None = None
 
 
@@ -358,19 +358,19 @@ def _prefetch(job: Job, flows: Flows, group: Group, sends: Mapping[int, list[Eff
         rows.insert(buffer.take())
         got = [(t, v) for t in reading if (v := values.get(t.source_key)) is not None and not isinstance(v, Problem)]
         made |= {transfer.pk: Prefetched(value, at, batch) for transfer, value in got}
-        if spec.look_ahead is not None and len(got) > 1:
-            _look_ahead(job, spec.look_ahead, got)
+        for look in spec.look_ahead if len(got) > 1 else ():
+            _look_ahead(job, look, got)
     return made
 
 
 def _look_ahead(job: Job, look: Callable[..., None], got: Sequence[tuple[Transfer, Any]]) -> None:
-    """Ask the target about documents read ahead; what goes wrong is no error of any of them."""
+    """Ask one end about documents read ahead; what goes wrong is no error of any of them."""
     batch = uuid.uuid4()
     buffer = ExchangeBuffer(job.connections, batch=batch)
     buffer.step = "look ahead"
     try:
         with recording(buffer):
-            look(job, job.adapter(job.target), got, batch)
+            look(job, got, batch)
     except IntegrationError as error:
         logger.info("asking about %s documents ahead failed (%s)", len(got), error.code)
     except Exception:

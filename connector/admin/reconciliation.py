@@ -138,7 +138,9 @@ class ReconciliationFindingAdmin(TenantAdmin):
             if kind in KIND and count.kind.name != kind:
                 continue
             rows = ReconciliationFinding.objects.filter(integration__in=chosen, kind=count.kind.name, state=findings.State.OPEN)
-            shown = list(rows.select_related("integration", "shipment", "transfer").order_by("first_seen_at", "pk")[:SHOWN])
+            shown = list(
+                rows.select_related("integration", "tenant", "shipment", "transfer").order_by("first_seen_at", "pk")[:SHOWN]
+            )
             lines = [(row, REMEDIES[row.remedy], self.may(request, REMEDIES[row.remedy].right, row)) for row in shown]
             does = list(dict.fromkeys(remedy for _, remedy, _ in lines))
             sections.append((count, lines, does, max(0, count.number - len(shown))))

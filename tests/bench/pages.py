@@ -1,6 +1,6 @@
 """`python -m tests.bench.pages`: the console's pages over a million shipments, in milliseconds and queries.
 
-Fills a scratch installation by bulk SQL (1,000,000 shipments on PostgreSQL, 100,000 on SQLite, nine of ten at one tenant,
+Fills a scratch installation (history.py: 1,000,000 shipments on PostgreSQL, 100,000 on SQLite, nine of ten at one tenant,
 spread over three years) and asks for each page as a viewer of that tenant and as the installation owner. Nothing here is
 a test with a time limit.
 """
@@ -8,6 +8,7 @@ a test with a time limit.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.bench.history import REFERENCES, SOME, fill
 from tests.bench.machine import peak_mb
 from tests.bench.site import Plan, scratch
 
@@ -26,185 +28,177 @@ LIST = "/admin/connector/shipment/"
 TRANSFERS = "/admin/connector/transfer/"
 
 
-def addresses(last: int, shipment: int, transfer: int) -> dict[str, str]:
-    """What is asked for: name -> address. `last` is the newest row's number; the oldest is 1."""
-    return {
-        "history": LIST,
-        "history, in the middle": f"{LIST}?after={last // 2}",
-        "history, near the end": f"{LIST}?after={last // 50}",
-        "state: label bought": f"{LIST}?state=active",
-        "state: voided (2 %)": f"{LIST}?state=voided",
-        "state: being voided (0.01 %)": f"{LIST}?state=voiding",
-        "carrier's status: exception (0.1 %)": f"{LIST}?status=exception",
-        "service, common": f"{LIST}?service=FEDEX_GROUND",
-        "service, rare (0.02 %)": f"{LIST}?service=SAME_DAY",
-        "service, only in the first year": f"{LIST}?service=SMART_POST",
-        "service, unknown": f"{LIST}?service=NO_SUCH",
-        "company code": f"{LIST}?company_code=20",
-        "site": f"{LIST}?site=S7",
-        "cost centre": f"{LIST}?cost_center=CC-77",
-        "shipped in one week, three years ago": f"{LIST}?ship_date_from=2024-01-08&ship_date_to=2024-01-14",
-        "shipped in one year": f"{LIST}?ship_date_from=2025-01-01&ship_date_to=2025-12-31",
-        "shipped in one old week, cost centre": f"{LIST}?ship_date_from=2024-01-08&ship_date_to=2024-01-14&cost_center=CC-77",
-        "shipped in one year, rare service": f"{LIST}?ship_date_from=2025-01-01&ship_date_to=2025-12-31&service=SAME_DAY",
-        "created on one old day": f"{LIST}?created_from=2024-01-08&created_to=2024-01-08",
-        "created in the last year, service of the first": f"{LIST}?created_from=2026-01-01&service=SMART_POST",
-        "cost over 500 (0.1 %)": f"{LIST}?cost_from=500",
-        "cost from 20 to 30": f"{LIST}?cost_from=20&cost_to=30",
-        "cost over 500, shipped in one year": f"{LIST}?cost_from=500&ship_date_from=2025-01-01&ship_date_to=2025-12-31",
-        "company code, site, state, service": f"{LIST}?company_code=20&site=S6&state=active&service=FEDEX_GROUND",
-        "two common values that never meet": f"{LIST}?company_code=20&site=S1",
-        "sorted by ship date": f"{LIST}?sort=shipped_latest",
-        "sorted by cost": f"{LIST}?sort=cost_highest",
-        "sorted by cost, one service": f"{LIST}?sort=cost_highest&service=FEDEX_GROUND",
-        "search: a whole tracking number": f"{LIST}?q=7946{last // 3:08d}",
-        "search: an order number": f"{LIST}?q=C{last // 3}",
+def addresses(last: int, ids: dict[str, int], end: dt.date) -> dict[str, str]:
+    """What is asked for: name -> address. `last` is the newest shipment's number, made on `end`; the oldest is 1.
+
+    `ids` names a row of each kind that has a page of its own.
+    """
+    return _histories(last, ids, end) | _searches(last) | _work(last, ids) | _money(last, ids, end)
+
+
+def _on(end: dt.date, days: int) -> str:
+    """So many days before the newest shipment."""
+    return (end - dt.timedelta(days=days)).isoformat()
+
+
+def _histories(last: int, ids: dict[str, int], end: dt.date) -> dict[str, str]:
+    """The history by each filter alone, by common pairs, sorted, and far back."""
+    old_week = f"ship_date_from={_on(end, 1040)}&ship_date_to={_on(end, 1034)}"
+    a_year = f"ship_date_from={_on(end, 690)}&ship_date_to={_on(end, 326)}"
+    asked = {
+        "": "",
+        "in the middle": f"after={last // 2}",
+        "near the end": f"after={last // 50}",
+        "state: label bought": "state=active",
+        "state: label bought, near the end": f"state=active&after={last // 50}",
+        "state: voided (2 %)": "state=voided",
+        "state: being voided (0.01 %)": "state=voiding",
+        "carrier's status: delivered": "status=delivered",
+        "carrier's status: exception (0.1 %)": "status=exception",
+        "carrier's status: picked up (none)": "status=picked_up",
+        "integration": f"integration={ids['integration']}",
+        "carrier": f"carrier={ids['carrier']}",
+        "tenant": f"tenant={ids['tenant']}",
+        "service, common": "service=FEDEX_GROUND",
+        "service, rare (0.02 %)": "service=SAME_DAY",
+        "service, only in the first year": "service=SMART_POST",
+        "service, unknown": "service=NO_SUCH",
+        "company code": "company_code=20",
+        "site": "site=S7",
+        "cost centre": "cost_center=CC-77",
+        "shipped in one week, three years ago": old_week,
+        "shipped in one year": a_year,
+        "shipped until a day long ago": f"ship_date_to={_on(end, 1000)}",
+        "created on one old day": f"created_from={_on(end, 1040)}&created_to={_on(end, 1040)}",
+        "cost over 500 (0.1 %)": "cost_from=500",
+        "cost from 20 to 30": "cost_from=20&cost_to=30",
+        "sorted: oldest first": "sort=oldest",
+        "sorted by ship date": "sort=shipped_latest",
+        "sorted by cost": "sort=cost_highest",
+        "sorted by cost, lowest first": "sort=cost_lowest",
+        "sorted by cost, one service": "sort=cost_highest&service=FEDEX_GROUND",
+        "sorted by cost, a rare service": "sort=cost_highest&service=SAME_DAY",
+        "old week, cost centre": f"{old_week}&cost_center=CC-77",
+        "old week, status": f"{old_week}&status=exception",
+        "one year, rare service": f"{a_year}&service=SAME_DAY",
+        "one year, voided": f"{a_year}&state=voided",
+        "cost over 500, shipped in one year": f"cost_from=500&{a_year}",
+        "company code, state": "company_code=20&state=voided",
+        "integration, status": f"integration={ids['integration']}&status=exception",
+        "site, cost centre": "site=S6&cost_center=CC-77",
+        "company code, site, state, service": "company_code=20&site=S6&state=active&service=FEDEX_GROUND",
+        "two common values that never meet": "company_code=20&site=S1",
+        "two common values that never meet, by cost": "company_code=20&site=S1&sort=cost_highest",
+        "last year's date, service of the first": f"created_from={_on(end, 324)}&service=SMART_POST",
+        "service of the first year, newest status": "service=SMART_POST&status=in_transit",
+        "high cost, service of the first, sorted": "sort=cost_highest&cost_from=5&service=SMART_POST&created_from="
+        + _on(end, 324),
+    }
+    return {f"history, {name}" if name else "history": f"{LIST}?{query}" if query else LIST for name, query in asked.items()}
+
+
+def _searches(last: int) -> dict[str, str]:
+    """Each kind of number in each of the three boxes that take any."""
+    mine = last // 30 * 10
+    numbers = {kind: _value(pattern, mine) for kind, pattern in (SOME | REFERENCES).items()}
+    numbers["number of a second package"] = _value(SOME["tracking"], mine)
+    found = {f"search: {kind}": f"{LIST}?q={value}" for kind, value in numbers.items()}
+    found |= {f"find: {kind}": f"{TRANSFERS}find/?q={value}" for kind, value in numbers.items()}
+    found |= {f"transfers by {kind}": f"{TRANSFERS}?show=all&q={value}" for kind, value in numbers.items()}
+    return found | {
         "search: 8 digits": f"{LIST}?q=79460012",
         "search: 3 digits that all have": f"{LIST}?q=794",
+        "search: letters that all have": f"{LIST}?q=624deea6",
         "search: a number nobody has": f"{LIST}?q=ZZZ999",
         "search: 3 digits, and a rare service": f"{LIST}?q=794&service=SAME_DAY",
+        "search: a number, by ship date": f"{LIST}?q=C{last // 30}&sort=shipped_latest",
+        "find: 3 digits that all have": f"{TRANSFERS}find/?q=794",
+        "find: a number nobody has": f"{TRANSFERS}find/?q=ZZZ999",
+        "transfers by 3 digits that all have": f"{TRANSFERS}?show=all&q=794",
+    }
+
+
+def _value(pattern: str, number: int) -> str:
+    """What `pattern` makes of a shipment's number."""
+    return pattern.replace("' || ", "").replace("'", "").format(eight=f"{number:08d}", text=number)
+
+
+def _work(last: int, ids: dict[str, int]) -> dict[str, str]:
+    """The first page, what needs a person, deadlines, evidence, set-up."""
+    found = {
+        "dashboard": "/admin/",
+        "dashboard, what renews itself": f"{TRANSFERS}live/",
+        "needs attention": f"{TRANSFERS}causes/",
         "transfers that need attention": TRANSFERS,
+        "transfers, unfinished": f"{TRANSFERS}?show=open",
         "transfers, all": f"{TRANSFERS}?show=all",
         "transfers, finished": f"{TRANSFERS}?show=done",
-        "transfers, by document": f"{TRANSFERS}?show=all&q=shipment:{last // 3}",
-        "transfers, by tracking number": f"{TRANSFERS}?show=all&q=7946{last // 3:08d}",
-        "a shipment's page": f"{LIST}{shipment}/change/",
-        "a transfer's page": f"{TRANSFERS}{transfer}/change/",
+        "transfers, failed": f"{TRANSFERS}?state__exact=failed",
+        "transfers, cancelled (none)": f"{TRANSFERS}?show=all&state__exact=cancelled",
+        "transfers, one integration": f"{TRANSFERS}?show=all&integration={ids['integration']}",
+        "transfers, page 100": f"{TRANSFERS}?show=all&p=100",
+        "transfers by document key": f"{TRANSFERS}?show=all&q=shipment:{last // 3}",
+        "a transfer's page": f"{TRANSFERS}{ids['shipment']}/change/",
+        "a transfer's page, failed": f"{TRANSFERS}{ids['failed']}/change/",
+        "a shipment's page": f"{LIST}{ids['shipment']}/change/",
+        "deadlines": f"{LIST}deadlines/",
+        "reconciliation": "/admin/connector/reconciliationfinding/open/",
+        "findings, the list": "/admin/connector/reconciliationfinding/",
+        "findings, closed": "/admin/connector/reconciliationfinding/?state__exact=closed",
+        "a finding": f"/admin/connector/reconciliationfinding/{ids['finding']}/change/",
+        "comparisons": "/admin/connector/reconciliationrun/",
+        "a comparison": f"/admin/connector/reconciliationrun/{ids['run']}/change/",
+        "alerts": "/admin/connector/alert/",
+        "budgets": "/admin/connector/connection/budgets/",
+        "integrations": "/admin/connector/integration/",
+        "an integration": f"/admin/connector/integration/{ids['integration']}/change/",
+        "connections": "/admin/connector/connection/",
+        "a connection": f"/admin/connector/connection/{ids['carrier']}/change/",
+        "tenant": f"/admin/connector/tenant/{ids['tenant']}/change/",
+        "audit": "/admin/connector/auditentry/",
+        "audit, by act (none)": "/admin/connector/auditentry/?act=revoked",
+        "audit, page 100": "/admin/connector/auditentry/?p=100",
+    }
+    return found | {f"deadlines: {kind}": f"{LIST}deadlines/?kind={kind}" for kind in DEADLINES}
+
+
+DEADLINES = ("no_label", "no_scan", "no_news", "not_in_erp")
+
+
+def _money(last: int, ids: dict[str, int], end: dt.date) -> dict[str, str]:
+    """Month end, prices, invoices."""
+    month = f"first={_on(end, 60)}&last={_on(end, 30)}&tenant={ids['tenant']}"
+    old = f"first={_on(end, 1000)}&last={_on(end, 970)}&tenant={ids['tenant']}"
+    quarter = f"first={_on(end, 92)}&last={_on(end, 0)}&tenant={ids['tenant']}"
+    asked = {
+        "": month,
+        "eleven days": f"first={_on(end, 60)}&last={_on(end, 50)}&tenant={ids['tenant']}",
+        "a quarter": quarter,
+        "two and a half years ago": old,
+        "by ship date": f"{month}&by=shipped",
+        "by ship date, old": f"{old}&by=shipped",
+        "a company code": f"{month}&company_code=20",
+        "a cost centre": f"{month}&cost_center=CC-77",
+        "an account": f"{month}&account=63",
+        "what differs": f"{month}&state=differs",
+        "for a person": f"{month}&state=person",
+        "no order bears it": f"{month}&state=none",
+        "a cost centre nobody has": f"{quarter}&cost_center=NOBODY",
+    }
+    found = {f"month end, {name}" if name else "month end": f"{LIST}costs/?{query}" for name, query in asked.items()}
+    files = "/admin/connector/invoicefile/"
+    return found | {
+        "rates: the rules of an integration": f"/admin/connector/integration/{ids['integration']}/rates/",
+        "rates: a transfer's prices": f"{TRANSFERS}{ids['quoted']}/quotes/",
+        "invoices": files,
+        "an invoice of many rows": f"{files}{ids['file']}/change/",
+        "an invoice of many rows, unknown": f"{files}{ids['file']}/change/?state=unknown",
+        "an invoice of many rows, far down": f"{files}{ids['file']}/change/?state=unknown&after={last // 60}",
+        "an applied invoice of most rows": f"{files}{ids['file'] + 1}/change/",
     }
 
 
 # -- inside the installation -------------------------------------------------------------------------------
-
-
-def _insert(model: Any, columns: dict[str, str], rows: int) -> None:
-    """Rows 1 to `rows` of a table: a column is an SQL expression over n, or else the model's own default."""
-    from django.db import connection
-
-    expressions, values = [], []
-    for field in model._meta.concrete_fields:
-        if field.column in columns:
-            expressions.append(columns[field.column])
-        else:
-            expressions.append("%s")
-            values.append(field.get_db_prep_save(field.get_default(), connection))
-    names = ", ".join(connection.ops.quote_name(f.column) for f in model._meta.concrete_fields)
-    postgres = connection.vendor == "postgresql"
-    series = (
-        f"SELECT generate_series(1, {rows}) AS n"
-        if postgres
-        else f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows}) SELECT n FROM s"
-    )
-    with connection.cursor() as cursor:
-        picked = ", ".join(expressions)
-        cursor.execute(f"INSERT INTO {model._meta.db_table} ({names}) SELECT {picked} FROM ({series}) AS numbers", values)
-        if postgres:
-            table = model._meta.db_table
-            cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")
-
-
-def _one_of(values: dict[str, str], otherwise: str) -> str:
-    """CASE of conditions over n."""
-    return "CASE " + " ".join(f"WHEN {when} THEN {then}" for when, then in values.items()) + f" ELSE {otherwise} END"
-
-
-def fill(rows: int) -> None:
-    """Records, transfers, shipments, packages, references and audit entries 1 to `rows`, oldest first."""
-    from django.db import connection
-
-    from connector.models import (
-        AuditEntry,
-        Connection,
-        Integration,
-        Package,
-        Reference,
-        Shipment,
-        SourceRecord,
-        Tenant,
-        Transfer,
-    )
-
-    mine = Integration.objects.get()
-    other = Tenant.objects.create(slug="other", name="Other")
-    ends = [Connection.objects.create(tenant=other, slug=f"other-{v}", name=v, vendor=v) for v in ("ifs_cloud", "fedex")]
-    theirs = Integration.objects.create(
-        tenant=other, slug="other", name="Other", kind="ifs_fedex", source=ends[0], target=ends[1]
-    )
-    postgres = connection.vendor == "postgresql"
-    seconds = 3 * 365 * 86400 - 86400
-    if postgres:
-        at = f"(timestamptz '2024-01-01 00:00+00' + n * interval '1 second' * ({seconds}.0 / {rows}))"
-        day = f"({at} AT TIME ZONE 'UTC')::date"
-        eight, text = "lpad(n::text, 8, '0')", "n::text"
-    else:
-        at = f"strftime('%%Y-%%m-%%d %%H:%%M:%%S', '2024-01-01', '+' || CAST(n * {seconds}.0 / {rows} AS INTEGER) || ' seconds')"
-        day = f"date({at})"
-        eight, text = "printf('%%08d', n)", "CAST(n AS TEXT)"
-    whose = "n %% 10 = 3"
-    # Spread over the rows without a pattern that an index could profit from; the same in every run.
-    spread = "((n %% {0} * 7919 + n / 13) %% {0})".format
-    tenant = _one_of({whose: str(other.pk)}, str(mine.tenant_id))
-    integration = _one_of({whose: str(theirs.pk)}, str(mine.pk))
-    carrier = _one_of({whose: str(theirs.target_id)}, str(mine.target_id))
-    owned = {"id": "n", "tenant_id": tenant}
-    key = f"'shipment:' || {text}"
-    _insert(
-        SourceRecord,
-        owned
-        | {"integration_id": integration, "flow": "'ship'", "source_key": key, "document_kind": "'shipment'"}
-        | {"first_seen_at": at, "last_seen_at": at, "revision": "1", "audit_sequence": "1"},
-        rows,
-    )
-    _insert(
-        Transfer,
-        owned
-        | {"integration_id": integration, "record_id": "n", "flow": "'ship'", "source_key": key, "due_at": at}
-        | {"state": _one_of({f"{spread(2000)} = 5": "'failed'"}, "'done'"), "created_at": at, "updated_at": at},
-        rows,
-    )
-    service = _one_of(
-        {
-            f"{spread(5000)} = 1": "'SAME_DAY'",
-            f"n < {rows // 3} AND n %% 4 = 1": "'SMART_POST'",
-            "n %% 7 < 2": "'FEDEX_2_DAY'",
-        },
-        "'FEDEX_GROUND'",
-    )
-    _insert(
-        Shipment,
-        owned
-        | {"integration_id": integration, "record_id": "n", "transfer_id": "n", "carrier_id": carrier, "source_key": key}
-        | {"master_tracking_number": f"'7946' || {eight}", "document_number": f"'D' || {text}", "service": service}
-        | {"state": _one_of({f"{spread(10000)} = 7": "'voiding'", f"{spread(50)} = 9": "'voided'"}, "'active'")}
-        | {"status": _one_of({f"{spread(1000)} = 3": "'exception'", f"n > {rows} * 0.99": "'in_transit'"}, "'delivered'")}
-        | {"company_code": _one_of({"n %% 2 = 0": "'20'"}, "'10'")}
-        | {"site": f"'S' || ({spread(6)} * 2 + n %% 2)", "cost_center": f"'CC-' || {spread(200)}"}
-        | {
-            "cost": _one_of(
-                {f"{spread(1000)} = 11": f"500 + {spread(997)}", f"{spread(50)} = 13": "NULL"}, f"5 + {spread(5501)} * 0.01"
-            )
-        }
-        | {"currency": "'USD'", "recipient_name": "'Recipient ' || n", "ship_date": day, "created_at": at},
-        rows,
-    )
-    _insert(
-        Package,
-        owned
-        | {"shipment_id": "n", "carrier_id": carrier, "sequence": "1", "ship_date": day}
-        | {"tracking_number": f"'7946' || {eight}"},
-        rows,
-    )
-    for number, (kind, value) in enumerate({"tracking": f"'7946' || {eight}", "order": f"'C' || {text}"}.items()):
-        told = {"shipment_id": "n", "kind": f"'{kind}'", "value": value, "normalised": value}
-        _insert(Reference, owned | told | {"id": f"n + {number * rows}"}, rows)
-    first = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    _insert(
-        AuditEntry,
-        {"id": f"n + {first}", "tenant_id": tenant, "chain": f"'record:' || {text}", "sequence": "1", "at": at}
-        | {"actor": "'system'", "act": "'step_done'", "facts": "'{}'", "hash": "'x'", "previous": "''"},
-        rows,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE" if postgres else "ANALYZE")
 
 
 def ask(client: Any, address: str, repeat: int) -> dict[str, Any]:
@@ -229,9 +223,11 @@ def ask(client: Any, address: str, repeat: int) -> dict[str, Any]:
             answer.content  # noqa: B018 (rendered now)
         took.append(1000 * (time.perf_counter() - begun))
         database.append(1000 * sum(seconds for seconds, _ in queries))
-        if answer.status_code != 200:
+        # One hit of the box for any number leads to its page at once.
+        led = answer.status_code == 302 and answer["Location"].startswith(TRANSFERS)
+        if answer.status_code != 200 and not led:
             raise SystemExit(f"{address}: {answer.status_code}")
-    slowest = max(queries)
+    slowest = max(queries, default=(0.0, ""))
     return {
         "first_ms": took[0],
         "ms": statistics.median(took[1:]),
@@ -242,41 +238,77 @@ def ask(client: Any, address: str, repeat: int) -> dict[str, Any]:
     }
 
 
-def stream(client: Any) -> dict[str, Any]:
-    """The whole history as CSV: rows, seconds, and how much memory this process gained at its peak."""
+def stream(client: Any, address: str, told: dict[str, str]) -> dict[str, Any]:
+    """A whole list as CSV: rows, seconds, and how much memory this process gained at its peak."""
     before = peak_mb(os.getpid())
     begun = time.perf_counter()
-    answer = client.post(f"{LIST}export/")
+    answer = client.post(address, told)
     lines = sum(piece.count(b"\n") for piece in answer.streaming_content)
     return {"rows": lines - 1, "seconds": time.perf_counter() - begun, "gained_mb": peak_mb(os.getpid()) - before}
 
 
-def inside(rows: int, repeat: int) -> dict[str, Any]:
+def ids_of(rows: int) -> dict[str, int]:
+    """A row of the large tenant for each kind that has a page of its own."""
+    from connector.models import Integration, InvoiceFile, ReconciliationFinding, ReconciliationRun, Transfer
+
+    mine = Integration.objects.get(slug__startswith="bench")
+    found = {"integration": mine, "carrier": mine.target, "tenant": mine.tenant}
+    found |= {"failed": Transfer.objects.filter(tenant=mine.tenant, state="failed").order_by("-pk").first() or mine}
+    found |= {"file": InvoiceFile.objects.get(state="ready"), "run": ReconciliationRun.objects.latest("pk")}
+    found |= {"finding": ReconciliationFinding.objects.filter(tenant=mine.tenant).latest("pk")}
+    return {name: row.pk for name, row in found.items()} | {"shipment": rows // 20 * 10, "quoted": rows // 20 * 10}
+
+
+def causes(user: Any) -> dict[str, str]:
+    """A page for each group of transfers that need a person."""
+    from connector import permissions
+    from connector.models import Transfer
+    from connector.services import attention
+
+    groups = attention.groups(permissions.scope(Transfer.objects.all(), user))
+    found = {f"needs attention: {g.cause.state} {g.cause.attention or g.cause.code}": g.cause.query for g in groups}
+    return {name: f"{TRANSFERS}cause/?{query}" for name, query in sorted(found.items())}
+
+
+def measure(rows: int, repeat: int, end: dt.date, only: str = "") -> dict[str, Any]:
+    """Every page (whose name has `only` in it), as a viewer of the large tenant and as the owner of both."""
+    from django.test import Client
+
+    from connector.models import Integration, Membership, User
+
+    tenant = Integration.objects.get(slug__startswith="bench").tenant
+    viewer, _ = User.objects.get_or_create(username="viewer", is_staff=True)
+    Membership.objects.get_or_create(user=viewer, tenant=tenant, role="viewer")
+    owner, _ = User.objects.get_or_create(username="owner", is_staff=True, is_superuser=True)
+    told: dict[str, Any] = {"rows": rows, "pages": {}}
+    pages = addresses(rows, ids_of(rows), end) | causes(viewer)
+    month = {"query": f"first={_on(end, 60)}&last={_on(end, 50)}&tenant={tenant.pk}"}
+    for who, user in {"viewer": viewer, "owner": owner}.items():
+        client = Client()
+        client.force_login(user)
+        client.get("/admin/")  # templates and modules are read once
+        for name, address in pages.items():
+            if only in name:
+                told["pages"].setdefault(name, {})[who] = ask(client, address, repeat)
+        if not only:
+            told.setdefault("export", {})[who] = stream(client, f"{LIST}export/", {})
+            told.setdefault("month_end", {})[who] = stream(client, f"{LIST}costs/export/", month)
+    told["memory_mb"], told["load"] = peak_mb(os.getpid()), os.getloadavg()[1]
+    return told
+
+
+def inside(rows: int, repeat: int, only: str) -> dict[str, Any]:
     """Fill, sign in, ask. Runs in a process of the installation."""
     import django
 
     django.setup()
-    from django.test import Client
     from django.test.utils import setup_test_environment
-
-    from connector.models import Integration, Membership, User
 
     setup_test_environment()
     begun = time.perf_counter()
-    fill(rows)
-    told: dict[str, Any] = {"rows": rows, "fill_s": time.perf_counter() - begun, "pages": {}}
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    Membership.objects.create(user=viewer, tenant=Integration.objects.get(slug__startswith="bench").tenant, role="viewer")
-    people = {"viewer": viewer, "owner": User.objects.create_superuser("owner")}
-    for who, user in people.items():
-        client = Client()
-        client.force_login(user)
-        client.get("/admin/")  # templates and modules are read once
-        for name, address in addresses(rows, rows // 2 + rows // 2 % 2, rows // 2 + rows // 2 % 2).items():
-            told["pages"].setdefault(name, {})[who] = ask(client, address, repeat)
-        told.setdefault("export", {})[who] = stream(client)
-    told["load"] = os.getloadavg()[1]
-    return told
+    end = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    fill(rows, end)
+    return {"fill_s": time.perf_counter() - begun} | measure(rows, repeat, end.date(), only)
 
 
 # -- outside -----------------------------------------------------------------------------------------------
@@ -284,7 +316,7 @@ def inside(rows: int, repeat: int) -> dict[str, Any]:
 
 def table(told: dict[str, Any]) -> Iterator[str]:
     """The figures as lines of Markdown."""
-    load = f"load {told['load']:.1f} on {os.cpu_count()} cores"
+    load = f"load {told['load']:.1f} on {os.cpu_count()} cores; {told['memory_mb']:.0f} MB at most in the process that answers"
     yield f"{told['rows']:,} shipments; filled in {told['fill_s']:.0f} s; {load}"
     yield ""
     yield "| page | viewer: first, then, of it database (ms) | owner: the same | queries | within budget |"
@@ -295,11 +327,13 @@ def table(told: dict[str, Any]) -> Iterator[str]:
         queries = max(p["queries"] for p in by_user.values())
         good = all(p["ms"] < BUDGET_MS for p in by_user.values()) and queries <= BUDGET_QUERIES
         yield f"| {name} | {shown[0]} | {shown[1]} | {queries} | {'yes' if good else '**no**'} |"
-    for who, export in told["export"].items():
-        rate = export["rows"] / export["seconds"]
-        yield ""
-        memory = f"{export['gained_mb']:.0f} MB more"
-        yield f"CSV ({who}): {export['rows']:,} rows in {export['seconds']:.0f} s ({rate:,.0f}/s), {memory}"
+    for what in ("export", "month_end"):
+        for who, file in told.get(what, {}).items():
+            rate = file["rows"] / file["seconds"]
+            yield ""
+            memory = f"{file['gained_mb']:.0f} MB more"
+            took = f"{file['rows']:,} rows in {file['seconds']:.0f} s ({rate:,.0f}/s), {memory}"
+            yield f"CSV of {what.replace('_', ' ')} ({who}): {took}"
 
 
 def main(given: list[str] | None = None) -> int:
@@ -309,6 +343,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, help="shipments (default 1,000,000 on PostgreSQL, 100,000 on SQLite)")
     parser.add_argument("--repeat", type=int, default=5, help="answers of which the median counts (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--only", default="", help="pages whose name has this in it; no files")
     parser.add_argument("--slow", action="store_true", help="also print the slowest query of each page over budget")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     told = parser.parse_args(given)
@@ -317,13 +352,14 @@ def main(given: list[str] | None = None) -> int:
     if min(rows, told.repeat) < 1:
         parser.error("numbers must be positive")
     if told.inside:
-        json.dump(inside(rows, told.repeat), sys.stdout)
+        json.dump(inside(rows, told.repeat, told.only), sys.stdout)
         return 0
     if given is None:
         # Asked to end: leave by the usual way, which takes processes and databases along.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with scratch(plan) as site:
-        said = site.module("tests.bench.pages", "--inside", "--rows", str(rows), "--repeat", str(told.repeat))
+        numbers = ("--rows", str(rows), "--repeat", str(told.repeat), "--only", told.only)
+        said = site.module("tests.bench.pages", "--inside", *numbers)
     found = json.loads(said)
     if told.json:
         print(json.dumps(found))

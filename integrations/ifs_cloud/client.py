@@ -22,6 +22,7 @@ from integrations.base.errors import (
     ConfigurationError,
     Conflict,
     IntegrationError,
+    NotSent,
     OutcomeUnknown,
     RateLimited,
     Rejected,
@@ -43,6 +44,7 @@ WRITE_TRIES = 3
 """Rounds of read and PATCH before a record that keeps moving is given up for now (sheet 5.2)."""
 SAME_AGAIN = 2
 """Repeats at once after MI_MODIFIED_ERROR (sheet 6)."""
+STALE_DESCRIPTION = "MI_MODIFIED_ERROR"
 LOCKED_WAIT_S = 30.0
 """Seconds to wait on 423 (sheet 6)."""
 TOKEN_LIFE_UNSAID_S = 60.0
@@ -279,7 +281,7 @@ class IfsClient:
             answer = self._http.request(method, url, operation=operation, headers=headers, json=json, data=data, total_s=total_s)
             if 200 <= answer.status < 300:
                 return answer
-            if again == SAME_AGAIN or take_apart(answer).code != "MI_MODIFIED_ERROR":
+            if again == SAME_AGAIN or take_apart(answer).code != STALE_DESCRIPTION:
                 raise failure(answer, operation=operation, subject=subject)
         raise AssertionError("unreachable: the last round returns or raises")
 
@@ -424,7 +426,8 @@ def failure(answer: Answer, *, operation: str, subject: Subject) -> IntegrationE
     said = f": {_plain(text)}" if text else "."
     if fault.ora and status not in (401, 403, 429):
         return _ora_failure(fault, target, said, rest)
-    if status in (409, 412, 428):
+    # The codes whatever the status: documents do not agree on it (sheet 15, point 4).
+    if status in (409, 412, 428) or fault.code in ("ODP_MISSING_PRECONDITION", "ODP_PRECONDITION_FAILED"):
         return Conflict("The record was changed in IFS between our read and our write.", code="version_moved", **rest)
     if status == 429:
         return RateLimited("IFS asks for a pause.", retry_after_s=_retry_after(answer), **rest)
@@ -521,6 +524,16 @@ def posted(answer: Answer, target: Target, operation: str) -> Record:
         return Record(body, _etag(body, answer))
     error = failure(answer, operation=operation, subject=Subject("record", target))
     fault = take_apart(answer)
+    if fault.code == STALE_DESCRIPTION:
+        # As proven as a request that never left: IFS did not begin, and expects the same one again (sheet 6).
+        raise NotSent(
+            "IFS had to read its own description of the projection anew, and asks for the same request again.",
+            code="asked_again",
+            vendor="ifs_cloud",
+            operation=operation,
+            status=answer.status,
+            vendor_code=fault.code,
+        )
     told = fault.json and (fault.code or fault.ora or fault.text)
     if isinstance(error, Rejected | ConfigurationError | RateLimited) and (told or answer.status in (401, 403, 429)):
         raise error

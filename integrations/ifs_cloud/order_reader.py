@@ -48,14 +48,39 @@ class OrderReader:
 
     def heads(self, sites: Mapping[str, str], group: Sequence[str], since: dt.date | None) -> Iterator[list[DocumentHead]]:
         """Pages of ready deliveries of a group of sites; `sites` is company code by site. One call more per 20 orders."""
-        try:
-            yield from self._heads(sites, group, since)
-        except ConfigurationError as error:
-            # As for shipments: a stamp that this tenant does not have is refused on the first page (sheet 8).
-            if error.code != "unknown_property" or self._poll.stamp_field is None or error.field != self._poll.stamp_field:
-                raise
-            self._poll = dataclasses.replace(self._poll, stamp_field=None)
-            yield from self._heads(sites, group, since)
+        while True:
+            try:
+                yield from self._heads(sites, group, since)
+                return
+            except ConfigurationError as error:
+                # Refused on the first page, so nothing of this group has been given out twice.
+                if not self._falls_back(error):
+                    raise
+
+    def _falls_back(self, error: ConfigurationError) -> bool:
+        """Whether a list that was refused can be asked for otherwise; it is from now on.
+
+        An overview shows less than the order's own projection (`CustomerOrdersHandling` no site, sheet 9.2), which is asked
+        then. As for shipments, a stamp that this tenant does not have gives way to the date window (sheet 8).
+        """
+        if error.code != "unknown_property":
+            return False
+        if self.order.listed != self.order.header:
+            self.order = dataclasses.replace(self.order, listed=self.order.header)
+            return True
+        if self._poll.stamp_field is None or error.field != self._poll.stamp_field:
+            return False
+        self._poll = dataclasses.replace(self._poll, stamp_field=None)
+        return True
+
+    def _asked(self, ask: Callable[[], list[Row]]) -> list[Row]:
+        """What `ask` finds, asked otherwise where IFS refuses it as it is."""
+        while True:
+            try:
+                return ask()
+            except ConfigurationError as error:
+                if not self._falls_back(error):
+                    raise
 
     def _heads(self, sites: Mapping[str, str], group: Sequence[str], since: dt.date | None) -> Iterator[list[DocumentHead]]:
         order = self.order
@@ -177,7 +202,7 @@ class OrderReader:
         if not order.ready_filter or not group:
             return set(group)
         where = all_of([orders.any_order(order.key, group), f"({order.ready_filter})"])
-        rows = self._rows(order.listed, where, [order.key], "check ready filter", [order.key])
+        rows = self._asked(lambda: self._rows(self.order.listed, where, [order.key], "check ready filter", [order.key]))
         return {mapping.text(row, order.key) for row in rows}
 
     def _place_rows(self, places: Sequence[orders.Place]) -> list[Row] | Rejected:
@@ -220,11 +245,15 @@ class OrderReader:
 
     def probe(self, sites: Sequence[str], since: dt.date) -> list[Row]:
         """The very query of the poll, so that a wrong state literal or date type shows in the ping and not at night."""
-        order = self.order
-        where = orders.list_clause(self.profile, order, sites, since, self._poll)
-        return self.client.probe(
-            order.listed, operation=f"ping: {order.noun}s", where=where, select=orders.list_fields(order, self._poll)
-        )
+
+        def ask() -> list[Row]:
+            order = self.order
+            where = orders.list_clause(self.profile, order, sites, since, self._poll)
+            return self.client.probe(
+                order.listed, operation=f"ping: {order.noun}s", where=where, select=orders.list_fields(order, self._poll)
+            )
+
+        return self._asked(ask)
 
     def wrong_types(self, metadata: Metadata, properties: Mapping[str, str]) -> list[str]:
         """Settings that would make IFS refuse our literals: date type, unknown states, a stamp that is not there."""

@@ -101,6 +101,11 @@ class Pinging(Reading):
         if target.path in self._orders and target is self._orders[target.path].order.header and self._company_of:
             rows = self._orders[target.path].probe(sorted(self._company_of)[:GROUP], self.context.now().date())
             seen = "one may be ready now" if rows else "none is ready now, or the service user may not see the site's orders"
+            named, asked = self.profile.documents[target.path].listed, self._orders[target.path].order.listed
+            if asked != named:
+                told = f"{named.service} lacks a field that a list asks for; {asked.service} is asked after each refusal; {seen}."
+                remedy = f"Name {asked.service} in {target.path}.list_service: one call less for each list."
+                return PingLayer(name, "warning", told, remedy)
             return PingLayer(name, "ok", f"The query for ready {_plural(target)} is accepted; {seen}.")
         rows = self.client.probe(target, operation=f"ping: {name}")
         seen = "" if rows else " It shows no row at present; a missing permission for company or site looks the same."

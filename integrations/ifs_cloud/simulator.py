@@ -257,7 +257,7 @@ class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
             return filed
         if set_name not in sets:
             raise ODataError(404, "ODP_RESOURCE_NOTFOUND", f"Cannot find {set_name} in {service}.")
-        entity = schema.entities[sets[set_name]]
+        entity = schema.shown(service, sets[set_name])
         key = None if key_text is None else odata.parse_key(entity, key_text, call.namespace)
         if request.method == "GET":
             if key is None and not deeper:

@@ -330,6 +330,15 @@ _ENTITIES = (
 
 # Overviews only list; the detail projection of the same unit is the one to write through (sheet 2).
 READ_ONLY_PROJECTIONS = frozenset({"CustomerOrdersHandling"})
+_ORDERS_OVERVIEW = frozenset(
+    column.name
+    for column in (
+        *_texts("OrderNo Company CustomerNo CustomerPoNo ShipAddrNo ShipViaCode CurrencyCode PayTermId NoteText"),
+        *_many(INSTANT, "DateEntered WantedDeliveryDate"),
+        Column("Objstate", "CustomerOrderState"),
+    )
+)
+"""What the overview of orders was seen to hold (sheet 9.2): no site. The customised tenant has widened its own."""
 
 _PROJECTIONS: dict[str, dict[str, str]] = {
     "AllProjections": {"Projections": "Projection"},
@@ -407,4 +416,5 @@ def schema_for(kind: str) -> Schema:
             entities[name] = replace(entities[name], columns=entities[name].columns | {c.name: c for c in more})
         projections["CShipmentHandling"] = projections.pop("ShipmentHandling")
     services = {f"{name}Entity": {f"{name}Set": name} for name in _ENTITY_SERVICES}
-    return Schema(entities, dict(sorted(projections.items())), services)
+    overviews = {} if kind == "custom" else {"CustomerOrdersHandling": _ORDERS_OVERVIEW}
+    return Schema(entities, dict(sorted(projections.items())), services, overviews)

@@ -15,7 +15,7 @@ def metadata(kind: str, service: str) -> str:
     schema = schema_for(kind)
     sets = schema.projections.get(service) or schema.entity_services[service]
     namespace = f"IfsApp.{service}"
-    used = {name: schema.entities[name] for name in dict.fromkeys(sets.values())}
+    used = {name: schema.shown(service, name) for name in dict.fromkeys(sets.values())}
     set_of = {entity: name for name, entity in sets.items()}
     enums = dict.fromkeys(c.type for e in used.values() for c in e.columns.values() if c.is_enum)
     out = [

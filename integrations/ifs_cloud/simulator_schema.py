@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 STRING = "Edm.String"
@@ -138,6 +138,13 @@ class Schema:
     entities: dict[str, Entity]
     projections: dict[str, dict[str, str]]
     entity_services: dict[str, dict[str, str]]
+    overviews: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Projections that show some columns only."""
+
+    def shown(self, service: str, name: str) -> Entity:
+        """An entity as one projection shows it."""
+        entity, kept = self.entities[name], self.overviews.get(service)
+        return entity if kept is None else replace(entity, columns={n: c for n, c in entity.columns.items() if n in kept})
 
     def entity_of(self, name: str) -> Entity | None:
         """An entity by its own name or by any of its set names."""

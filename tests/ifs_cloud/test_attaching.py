@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import responses
 
-from integrations.base.errors import OutcomeUnknown, Rejected, Unavailable
+from integrations.base.errors import NotSent, OutcomeUnknown, Rejected, Unavailable
 from integrations.base.records import Anchor, AttachedFile, FilePart, Problem
 from integrations.base.roles import SendTicket
 from tests.ifs_cloud.support import BASE, ETAG, ROOT, SHIPMENTS, adapter, give_token, path_of, query_of
@@ -77,6 +77,15 @@ def test_so_is_the_key_of_a_media_item(answer: dict[str, Any]) -> None:
 def test_an_answer_without_a_key_is_no_proof_that_nothing_was_made(answer: str) -> None:
     with pytest.raises(OutcomeUnknown):
         adapter().parse_file(answer, PART, status=200)
+
+
+def test_a_stale_description_proves_that_nothing_was_made(mock: responses.RequestsMock) -> None:
+    told = {"error": {"code": "MI_MODIFIED_ERROR", "message": "Projection was modified"}}
+    mock.post(f"{DOCUMENTS}/CreateDocument", status=500, json=told)
+    ifs = adapter()
+    with pytest.raises(NotSent) as caught:
+        ifs.create_file(ifs.describe_file(PART, "ML1"), PART, TICKET)
+    assert caught.value.code == "asked_again"
 
 
 def test_a_missing_right_is_a_refusal_of_this_record_only(mock: responses.RequestsMock) -> None:

@@ -450,6 +450,15 @@ def test_a_metadata_cache_that_stays_stale_is_unavailable(mock: responses.Reques
     assert len(api_calls(mock)) == 3
 
 
+@pytest.mark.parametrize("code", ["ODP_MISSING_PRECONDITION", "ODP_PRECONDITION_FAILED"])
+def test_a_moved_version_is_told_by_its_code_whatever_the_status(mock: responses.RequestsMock, code: str) -> None:
+    give_token(mock)
+    mock.get(RECORD, json={"@odata.etag": ETAG})
+    mock.patch(RECORD, status=400, json=error(code, "If-Match"))
+    mock.patch(RECORD, json={"@odata.etag": ETAG_2})
+    assert change(made(), lambda row: {"A": "x"}).version == ETAG_2
+
+
 # -- errors --------------------------------------------------------------------------------------------------------
 
 UNKNOWN_FIELD = "The property 'Foo', used in a query expression, is not defined in type 'IfsApp.ShipmentHandling.Shipment'."

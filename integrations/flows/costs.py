@@ -58,12 +58,13 @@ def _bring(run: Run, erp: Erp, row: FreightCharge, amount: Decimal, key: str) ->
     result = run.write(CORRECT, erp.correct_freight, row.order, row.number, amount, known_as_ours(row), key=key, again=left)
     why = WHY[result.skipped[0]] if result is not None and result.skipped else ""
     told = {"order": row.order, "number": row.number, "cost": f"{amount} {row.currency}"}
+    # Row, step and history in one commit: killed in between, all of it is done again.
     if why:
-        costs.corrected(row, note=why, sent=[])
         run.note("charge_not_corrected", **told, reason=why)
+        run.commit(also=[lambda: costs.corrected(row, note=why, sent=[])])
         return why
-    costs.corrected(row, amount=amount, note="", sent=[])
     run.note("charge_corrected", **told)
+    run.commit(also=[lambda: costs.corrected(row, amount=amount, note="", sent=[])])
     return ""
 
 

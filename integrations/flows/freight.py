@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from connector.models import EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
@@ -131,12 +132,14 @@ def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
         why = result.skipped[0] if result is not None and result.skipped else ""
         told = {"order": row.order, "number": row.number, "cost": f"{row.amount} {row.currency}"}
         if why in ("invoiced", "changed"):
-            freight.ended(row, FreightCharge.State.LEFT, WHY[why])
+            state, note = FreightCharge.State.LEFT, WHY[why]
             run.attention = attention = "freight_left"
-            run.note("charge_left", **told, reason=WHY[why], attention=attention)
+            run.note("charge_left", **told, reason=note, attention=attention)
         else:
-            freight.ended(row, FreightCharge.State.TAKEN_BACK, WHY.get(why, ""))
+            state, note = FreightCharge.State.TAKEN_BACK, WHY.get(why, "")
             run.note("charge_taken_back", **told)
+        # Row, step and history in one commit: killed in between, all of it is done again.
+        run.commit(also=[partial(freight.ended, row, state, note)])
 
 
 def known_as_ours(row: FreightCharge) -> tuple[Decimal, ...]:
@@ -279,10 +282,15 @@ def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
         stands = known_as_ours(before) if before.state == FreightCharge.State.POSTED else (Decimal(0),)
         result = run.write(CORRECT, erp.correct_freight, row.order, before.number, row.amount, stands, key=row.order)
         if result is None or not result.skipped:
-            freight.posted(row, before.number)
+            run.commit(also=[lambda: _corrected(row, before.number)])
             return
-        freight.ended(before, FreightCharge.State.CLOSED, WHY[result.skipped[0]])
+        why = WHY[result.skipped[0]]
+        run.commit(also=[lambda: freight.ended(before, FreightCharge.State.CLOSED, why)])
     run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.order)
+
+
+def _corrected(row: FreightCharge, number: str) -> None:
+    freight.posted(row, number)
 
 
 class PostCharge(ErpOnce[FreightPart, PostedCharge]):

@@ -6,11 +6,12 @@ What stands on the orders is read at the simulator.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from connector.models import AuditEntry, CostChange, FreightCharge, Shipment, Transfer
-from connector.services import costs, invoices, transfers
+from connector.services import audit, costs, freight, invoices, transfers
 from connector.services.shipments import NotPossible
 from connector.tasks import invoices as invoices_task
 from connector.tasks import tick
@@ -226,6 +227,65 @@ def test_an_invoice_file_reaches_the_charges_once(world: World) -> None:
     assert found == [Decimal("10.01"), Decimal("30.02")] and posts(world) == 2
     assert sorted(FreightCharge.objects.values_list("invoiced", flat=True)) == found
     assert [c.kind for c in costs.history(Shipment.objects.get())] == ["invoice"]
+
+
+# -- killed between a row and its history ----------------------------------------------------------------
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[int]:
+    """The process ends right after the first call of `owner.name`; the list tells whether it did."""
+    real, done = getattr(owner, name), list[int]()
+
+    def last(*args: Any, **named: Any) -> None:
+        real(*args, **named)
+        if not done and (name != "corrected" or "amount" in named or named.get("note")):
+            done.append(1)
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(owner, name, last)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("columns", "act", "state"), [({}, "charge_taken_back", "taken_back"), ({"InvoicedQty": 1}, "charge_left", "left")]
+)
+def test_a_kill_after_taking_back_loses_no_line_of_the_history(
+    world: World, settings: object, monkeypatch: pytest.MonkeyPatch, columns: dict[str, int], act: str, state: str
+) -> None:
+    small(settings)
+    on(world)
+    [number] = world.ready()
+    world.sync()
+    if columns:
+        world.ifs.edit("standard", "CustomerOrderChargeSet", {"OrderNo": f"C{number}", "SequenceNo": 1}, columns)
+    killed = killed_after(monkeypatch, freight, "ended")
+    void(world)
+    assert killed and FreightCharge.objects.get().state == "posted" and not AuditEntry.objects.filter(act=act).exists()
+    transfers.replay(Transfer.objects.get(flow="void"), actor="ann")
+    world.work()
+    assert FreightCharge.objects.get().state == state
+    assert AuditEntry.objects.filter(act=act).count() == 1 and list(audit.verify()) == []
+
+
+@pytest.mark.parametrize(("columns", "act"), [({}, "charge_corrected"), ({"InvoicedQty": 1}, "charge_not_corrected")])
+def test_a_kill_after_a_correction_loses_no_line_of_the_history(
+    world: World, settings: object, monkeypatch: pytest.MonkeyPatch, columns: dict[str, int], act: str
+) -> None:
+    small(settings)
+    on(world)
+    [number] = world.ready()
+    world.sync()
+    if columns:
+        world.ifs.edit("standard", "CustomerOrderChargeSet", {"OrderNo": f"C{number}", "SequenceNo": 1}, columns)
+    killed = killed_after(monkeypatch, costs, "corrected")
+    correct("50.00")
+    world.work()
+    row = FreightCharge.objects.get()
+    assert killed and (row.amount, row.note) != (Decimal("50.00"), "") and not row.note, "not without its line"
+    transfers.replay(Transfer.objects.get(flow="cost"), actor="ann")
+    world.work()
+    assert AuditEntry.objects.filter(act=act).count() == 1 and list(audit.verify()) == []
+    assert (FreightCharge.objects.get().amount == 50) is not bool(columns)
 
 
 # -- accounting ----------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from connector.admin.label_links import LinkPages, link_context
 from connector.admin.month_end import MonthEndPages, csv_response
 from connector.admin.rates import ask_for, quote_context
 from connector.admin.story import story_context
+from connector.admin.voids import VoidPages
 from connector.filters import ShipmentFilters
 from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
 from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments, written
@@ -123,7 +124,7 @@ class HistoryList(ChangeList):  # type: ignore[misc]
 
 
 @admin.register(Shipment)
-class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, TenantAdmin):
+class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin):
     """The history of what was bought."""
 
     list_display = tuple(shown(name) for name in history.USUAL)

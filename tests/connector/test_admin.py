@@ -46,6 +46,7 @@ def pages_of(house: House) -> dict[str, str]:
     found = {f"{state} transfer": reverse("admin:connector_transfer_change", args=[t.pk]) for state, t in house.transfers.items()}
     found |= {
         "shipment": reverse("admin:connector_shipment_change", args=[house.shipment.pk]),
+        "before a void": reverse("admin:connector_shipment_void", args=[house.shipment.pk]),
         "edit the cost": reverse("admin:connector_shipment_cost", args=[house.shipment.pk]),
         "call": reverse("admin:connector_exchange", args=[house.transfers["failed"].pk, house.call.pk]),
         "label": reverse("admin:connector_label", args=[house.shipment.pk, house.package.pk]),

@@ -42,6 +42,15 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
+def settings_of(connection: Connection) -> dict[str, Any]:
+    """A connection's settings over its vendor's defaults, to read and not to change; made once for each row loaded."""
+    kept: tuple[Any, dict[str, Any]] | None = connection.__dict__.get("_settings_merged")
+    if kept is None or kept[0] is not connection.settings:
+        kept = connection.settings, merge(registry.get(connection.vendor).settings_defaults, connection.settings)
+        connection.__dict__["_settings_merged"] = kept
+    return kept[1]
+
+
 def limits_of(vendor: Vendor, given: Mapping[str, Any]) -> dict[str, Limit]:
     """The manifest's limits with the connection's own (`settings.limits`) over them, by name."""
     made = {limit.name: limit for limit in vendor.limits}

@@ -179,7 +179,6 @@ def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.
 def ship_context(integration: Integration, record: SourceRecord, site: Site | None) -> ShipContext:
     """The mapping's surroundings for one record."""
     zone = zoneinfo.ZoneInfo(site.timezone if site is not None else integration.tenant.timezone)
-    erp = registry.get(integration.source.vendor)
     carrier = registry.get(integration.target.vendor)
     return ShipContext(
         kind=KINDS[integration.kind],
@@ -187,7 +186,7 @@ def ship_context(integration: Integration, record: SourceRecord, site: Site | No
         options=integration.options,
         mappings=integration.mappings,
         value_maps=integration.value_maps,
-        erp_settings=vendors.merge(erp.settings_defaults, integration.source.settings),
+        erp_settings=vendors.settings_of(integration.source),
         services=carrier.services,
         site_code=record.site,
         site_address=vendors.address_of(site.address) if site is not None else None,

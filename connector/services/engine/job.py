@@ -10,7 +10,6 @@ from typing import Any
 
 from connector.models import Connection, Exchange, Installation, Integration, Site
 from connector.services import vendors
-from integrations import registry
 from integrations.base.context import Company
 
 
@@ -77,7 +76,7 @@ class Job:
 
     def merged_settings(self, connection: Connection) -> dict[str, Any]:
         """The connection's settings over its vendor's defaults."""
-        return vendors.merge(registry.get(connection.vendor).settings_defaults, connection.settings)
+        return vendors.settings_of(connection)
 
 
 __all__ = ["Job", "Prefetched"]

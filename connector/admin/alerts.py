@@ -18,6 +18,7 @@ from connector import permissions
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
 from connector.forms import ChannelForm, ChannelKindForm
 from connector.forms.fields import place_errors
+from connector.forms.meanwhile import Merged, Seen, merge
 from connector.models import Alert, AlertChannel, Tenant
 from connector.models.alerts import Cause
 from connector.services import clock
@@ -207,21 +208,24 @@ class AlertChannelAdmin(TenantAdmin):
         obj = self.row(request, str(pk))
         if not self.may(request, "administer", obj):
             raise PermissionDenied
-        return self._form(request, obj.kind, obj.tenant, obj)
+        return self.edited(request, obj, lambda fresh: self._form(request, fresh.kind, fresh.tenant, fresh))
 
     def _form(self, request: HttpRequest, kind: str, tenant: Tenant | None, existing: AlertChannel | None) -> HttpResponseBase:
         initial: dict[str, Any] = {}
         if existing is not None:
             initial = {name: getattr(existing, name) for name in ("name", "causes", "quiet_from", "quiet_until")}
             initial["addresses"] = "\n".join(existing.addresses)
-        form = ChannelForm(
-            request.POST if request.method == "POST" else None,
-            kind=kind,
-            whose=str(tenant or INSTALLATION),
-            zone=tenant.timezone if tenant else "UTC",
-            existing=existing,
-            initial=initial,
-        )
+        built: dict[str, Any] = {"kind": kind, "whose": str(tenant or INSTALLATION), "existing": existing, "initial": initial}
+        built["zone"] = tenant.timezone if tenant else "UTC"
+        form = ChannelForm(None, **built)
+        stored = existing.secrets() if existing is not None and existing.secrets_readable else {}
+        seen = Seen(form, unseen={name: stored.get(name, "") for name in ("url", "secret")}) if existing is not None else None
+        merged = Merged(request.POST)
+        if request.method == "POST":
+            merged = merge(request.POST, seen) if seen is not None else merged
+            form = ChannelForm(merged.data, **built)
+            form.full_clean()
+            merged.tell(form)
         if form.is_bound and form.is_valid():
             told = form.cleaned_data
             entered = ChannelInput(
@@ -239,7 +243,7 @@ class AlertChannelAdmin(TenantAdmin):
             except InvalidConfiguration as error:
                 place_errors(form, error.errors, ChannelForm.error_places)
             else:
-                messages.success(request, "Saved. Send a trial message to see that it arrives.")
+                messages.success(request, f"Saved. Send a trial message to see that it arrives. {merged.news}")
                 return HttpResponseRedirect(reverse("admin:connector_alertchannel_change", args=[saved.pk]))
         title = f"Edit {existing}" if existing else f"New channel for {tenant or INSTALLATION.lower()}"
-        return self.page(request, "connector/form.html", existing, form=form, title=title)
+        return self.page(request, "connector/form.html", existing, form=form, seen=seen, title=title)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -23,6 +23,7 @@ from unfold.paginator import InfinitePaginator
 from connector import asked, permissions
 from connector.badges import badge
 from connector.models import Tenant
+from connector.services.configuration import importing
 from connector.services.configuration.findings import InvalidConfiguration
 from connector.services.shipments import NotPossible
 
@@ -204,6 +205,18 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
             "has_view_permission": True,
         }
         return TemplateResponse(request, template, shown | context)
+
+    def edited(self, request: HttpRequest, obj: Any, form: Callable[[Any], HttpResponseBase]) -> HttpResponseBase:
+        """Show or save a form of `obj`. Saving compares with what is stored, and nobody else saves meanwhile."""
+        self.use_zone_of(request, obj)  # before the form is read: it shows times in that zone
+        if request.method != "POST":
+            return form(obj)
+        with importing.alone():
+            try:
+                obj.refresh_from_db()
+            except ObjectDoesNotExist as error:
+                raise Http404 from error
+            return form(obj)
 
     def use_zone_of(self, request: HttpRequest, obj: Any) -> None:
         """Show the times of the rest of this request in the zone of the row's tenant."""

@@ -18,6 +18,7 @@ from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, 
 from connector.admin.budgets import BudgetPages
 from connector.forms import VendorForm
 from connector.forms.fields import place_errors
+from connector.forms.meanwhile import Merged, Seen, merge
 from connector.forms.setup import CompanyRows, ConnectionForm, settings_initial
 from connector.models import CompanyCode, Connection, Exchange, Integration, Pause, Tenant
 from connector.services import pinging, simulator_console, webhooks
@@ -227,7 +228,7 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
         obj = self.row(request, str(pk))
         if not self.may(request, "operate", obj):
             raise PermissionDenied
-        return self._form(request, obj.vendor, obj.tenant, obj)
+        return self.edited(request, obj, lambda fresh: self._form(request, fresh.vendor, fresh.tenant, fresh))
 
     def _form(self, request: HttpRequest, slug: str, tenant: Tenant, existing: Connection | None) -> HttpResponseBase:
         vendor = registry.get(slug)
@@ -236,26 +237,28 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
         if existing is not None:
             initial |= {"name": existing.name, "environment": existing.environment}
             initial |= {f"url_{key}": existing.urls.get(key, "") for key in vendor.url_keys}
-        data = request.POST if request.method == "POST" else None
         # Only an ERP has company codes and sites; other systems' connections work for all of them.
-        rows = CompanyRows(data, company_codes_as_given(existing) if existing else []) if Role.ERP in vendor.roles else None
-        form = ConnectionForm(
-            data,
-            vendor=vendor,
-            existing=existing,
-            may_move=may_move,
-            initial=initial,
-        )
-        if data is not None and all([form.is_valid(), rows is None or rows.is_valid()]):
-            companies = rows.entered() if rows is not None else None
-            try:
-                saved = saving.connection_save(self._entered(form, slug, tenant, companies), actor_of(request), existing)
-            except InvalidConfiguration as error:
-                errors = rows.place_errors(error.errors) if rows is not None else error.errors
-                place_errors(form, errors, form.error_places)
-            else:
-                messages.success(request, "Saved. Press Ping to see whether it works.")
-                return HttpResponseRedirect(reverse("admin:connector_connection_change", args=[saved.pk]))
+        given = (company_codes_as_given(existing) if existing else []) if Role.ERP in vendor.roles else None
+        built: dict[str, Any] = {"vendor": vendor, "existing": existing, "may_move": may_move, "initial": initial}
+        now = ConnectionForm(None, **built)
+        rows = CompanyRows(None, given) if given is not None else None
+        seen = Seen(now, rows.lists if rows is not None else (), now.unseen) if existing is not None else None
+        form = now
+        if request.method == "POST":
+            merged = merge(request.POST, seen) if seen is not None else Merged(request.POST)
+            form = ConnectionForm(merged.data, **built)
+            rows = CompanyRows(merged.data, given) if given is not None else None
+            valid = all([form.is_valid(), rows is None or rows.is_valid()])
+            if not merged.tell(form, rows.lists if rows is not None else ()) and valid:
+                companies = rows.entered() if rows is not None else None
+                try:
+                    saved = saving.connection_save(self._entered(form, slug, tenant, companies), actor_of(request), existing)
+                except InvalidConfiguration as error:
+                    errors = rows.place_errors(error.errors) if rows is not None else error.errors
+                    place_errors(form, errors, form.error_places)
+                else:
+                    messages.success(request, f"Saved. Press Ping to see whether it works. {merged.news}")
+                    return HttpResponseRedirect(reverse("admin:connector_connection_change", args=[saved.pk]))
         title = f"Edit {existing}" if existing else f"New connection to {vendor.label} for {tenant}"
         return self.page(
             request,
@@ -263,6 +266,7 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
             existing,
             form=form,
             rows=rows,
+            seen=seen,
             title=title,
             setup_help=vendor.setup_help,
             vendor_label=vendor.label,

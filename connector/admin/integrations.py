@@ -19,6 +19,7 @@ from connector.admin.mappings import MappingPages
 from connector.admin.rates import RatePages
 from connector.forms import KindForm
 from connector.forms.fields import place_errors
+from connector.forms.meanwhile import Merged, Seen, merge
 from connector.forms.setup import IntegrationForm, integration_initial
 from connector.models import Baseline, FlowState, Integration, Pause, ReconciliationRun, SourceRecord, Tenant
 from connector.services import audit, clock, cursors, overview, schedules, switches, wake
@@ -193,18 +194,21 @@ class IntegrationAdmin(RatePages, MappingPages):
         obj = self.row(request, str(pk))
         if not self.may(request, "operate", obj):
             raise PermissionDenied
-        return self._form(request, obj.kind, obj.tenant, obj)
+        return self.edited(request, obj, lambda fresh: self._form(request, fresh.kind, fresh.tenant, fresh))
 
     def _form(self, request: HttpRequest, kind: str, tenant: Tenant, existing: Integration | None) -> HttpResponseBase:
         # Mappings have a page of their own, which shows first what a change does.
         blocks = ("company_codes", "schedule", "options")
-        form = IntegrationForm(
-            request.POST if request.method == "POST" else None,
-            kind=KINDS[kind],
-            tenant=tenant,
-            existing=existing,
-            initial=integration_initial(KINDS[kind], existing),
-        )
+        built: dict[str, Any] = {"kind": KINDS[kind], "tenant": tenant, "existing": existing}
+        built["initial"] = integration_initial(KINDS[kind], existing)
+        form = IntegrationForm(None, **built)
+        seen = Seen(form) if existing is not None else None
+        merged = Merged(request.POST)
+        if request.method == "POST":
+            merged = merge(request.POST, seen) if seen is not None else merged
+            form = IntegrationForm(merged.data, **built)
+            form.full_clean()
+            merged.tell(form)
         if form.is_bound and form.is_valid():
             told = form.cleaned_data
             entered = IntegrationInput(
@@ -222,8 +226,13 @@ class IntegrationAdmin(RatePages, MappingPages):
             except InvalidConfiguration as error:
                 place_errors(form, error.errors, form.error_places)
             else:
-                messages.success(request, "Saved." if existing else "Saved. It is off until you switch it on.")
+                messages.success(request, f"Saved. {merged.news}" if existing else "Saved. It is off until you switch it on.")
                 return HttpResponseRedirect(reverse("admin:connector_integration_change", args=[saved.pk]))
         return self.page(
-            request, "connector/form.html", existing, form=form, title=f"Edit {existing}" if existing else "New integration"
+            request,
+            "connector/form.html",
+            existing,
+            form=form,
+            seen=seen,
+            title=f"Edit {existing}" if existing else "New integration",
         )

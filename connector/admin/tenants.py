@@ -16,6 +16,7 @@ from connector.admin.base import TenantAdmin, actor_of, badge
 from connector.dashboard import first_steps
 from connector.forms import TenantForm
 from connector.forms.fields import place_errors
+from connector.forms.meanwhile import Merged, Seen, merge
 from connector.models import Connection, Integration, Membership, Tenant
 from connector.services import demo, second_factor, simulators, switches
 from connector.services.configuration import saving
@@ -120,13 +121,20 @@ class TenantRowAdmin(TenantAdmin):
 
     def edit_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The form of an existing one."""
-        return self._form(request, self.row(request, str(pk)))
+        return self.edited(request, self.row(request, str(pk)), lambda fresh: self._form(request, fresh))
 
     def _form(self, request: HttpRequest, existing: Tenant | None) -> HttpResponseBase:
         if not self.has_add_permission(request):
             raise PermissionDenied
         initial = {"name": existing.name, "timezone": existing.timezone} if existing else None
-        form = TenantForm(request.POST if request.method == "POST" else None, existing=existing, initial=initial)
+        form = TenantForm(None, existing=existing, initial=initial)
+        seen = Seen(form) if existing is not None else None
+        merged = Merged(request.POST)
+        if request.method == "POST":
+            merged = merge(request.POST, seen) if seen is not None else merged
+            form = TenantForm(merged.data, existing=existing, initial=initial)
+            form.full_clean()
+            merged.tell(form)
         if form.is_bound and form.is_valid():
             told = form.cleaned_data
             try:
@@ -134,8 +142,13 @@ class TenantRowAdmin(TenantAdmin):
             except InvalidConfiguration as error:
                 place_errors(form, error.errors, TenantForm.error_places)
             else:
-                messages.success(request, "Saved. Next: a connection.")
+                messages.success(request, f"Saved. Next: a connection. {merged.news}")
                 return HttpResponseRedirect(reverse("admin:connector_tenant_change", args=[saved.pk]))
         return self.page(
-            request, "connector/form.html", existing, form=form, title=f"Edit {existing}" if existing else "New tenant"
+            request,
+            "connector/form.html",
+            existing,
+            form=form,
+            seen=seen,
+            title=f"Edit {existing}" if existing else "New tenant",
         )

@@ -20,6 +20,7 @@ from connector.forms.fields import (
     schedule_places,
     setting_field,
 )
+from connector.forms.meanwhile import Rows
 from connector.models import CompanyCode, Connection, Integration, Tenant
 from connector.services.configuration.findings import ConfigError
 from integrations.base.vendor import SettingField, Vendor
@@ -97,6 +98,7 @@ class ConnectionForm(forms.Form):
             **(self.existing.plain if self.existing else {}),
             **(self.existing.secrets() if self.existing and readable else {}),
         }
+        self.unseen = {f"credential_{c.key}": str(stored.get(c.key, "")) for c in self.vendor.credentials}
         for credential in self.vendor.credentials:
             has = bool(stored.get(credential.key))
             if credential.secret:
@@ -223,6 +225,11 @@ class CompanyRows:
         shown = {f"address_{part}": address.get(part, "") for part in ADDRESS_PARTS}
         shown["address_lines"] = "\n".join(address.get("lines", ()))
         return shown | {"company": company, **{k: site[k] for k in ("code", "timezone", "cut_off") if site.get(k)}}
+
+    @property
+    def lists(self) -> tuple[Rows, ...]:
+        """The lists of rows, for comparing what two people did to them."""
+        return Rows(self.companies, ("code",), "company code"), Rows(self.sites, ("company", "code"), "site")
 
     def is_valid(self) -> bool:
         """Whether each row can be read; the service judges what they say together."""

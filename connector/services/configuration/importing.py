@@ -5,6 +5,8 @@ What is written and its audit entries share one transaction. Secrets appear in n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,5 +71,17 @@ def lock() -> None:
     problem = keys.problem()
     if problem:
         raise InvalidConfiguration([ConfigError("", f"{problem} {keys.REMEDY}")])
+    _wait_for_turn()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Nobody else changes the configuration in here: what a form compares with is what it is saved over."""
+    with transaction.atomic():
+        _wait_for_turn()
+        yield
+
+
+def _wait_for_turn() -> None:
     keys.installation()
     Installation.objects.select_for_update().get(pk=1)

@@ -212,20 +212,32 @@ def numbers_of_siblings(record: SourceRecord) -> frozenset[str]:
 
     Empty for documents that are not deliveries of an order.
     """
-    order, slash, _ = record.source_key.rpartition("/")
-    if not slash:
-        return frozenset()
-    others = SourceRecord.objects.filter(
-        integration__source=record.integration.source_id, flow="ship", source_key__startswith=f"{order}/"
-    ).exclude(source_key=record.source_key)
-    # `startswith` alone would take an order whose own number goes on after a slash.
-    ids = [pk for pk, key in others.values_list("pk", "source_key") if key.rpartition("/")[0] == order]
+    ids = _siblings(record)
     if not ids:
         return frozenset()
     packages = Package.objects.filter(shipment__record__in=ids).values_list("tracking_number", flat=True)
     return frozenset(packages) | frozenset(
         Shipment.objects.filter(record__in=ids).values_list("master_tracking_number", flat=True)
     )
+
+
+def standing_sibling(record: SourceRecord) -> str:
+    """The master number of the latest label of another delivery of the same order that is not voided; "" where there is none."""
+    ids = _siblings(record)
+    latest = Shipment.objects.filter(record__in=ids, state=Shipment.State.ACTIVE).order_by("-pk").first() if ids else None
+    return latest.master_tracking_number if latest is not None else ""
+
+
+def _siblings(record: SourceRecord) -> list[int]:
+    """The records of the other deliveries of the same order."""
+    order, slash, _ = record.source_key.rpartition("/")
+    if not slash:
+        return []
+    others = SourceRecord.objects.filter(
+        integration__source=record.integration.source_id, flow="ship", source_key__startswith=f"{order}/"
+    ).exclude(source_key=record.source_key)
+    # `startswith` alone would take an order whose own number goes on after a slash.
+    return [pk for pk, key in others.values_list("pk", "source_key") if key.rpartition("/")[0] == order]
 
 
 def holds_number(carrier: Connection, numbers: Iterable[str], *, but_send: EffectSend | None) -> bool:

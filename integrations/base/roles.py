@@ -130,8 +130,12 @@ class Erp(Pingable, Protocol):
     def write_status(self, key: str, write: StatusWrite) -> WriteResult:
         """Compare, then write what differs. These fields are the carrier's news: what stands there is replaced."""
 
-    def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
-        """Empty the tracking field if it holds one of ours; otherwise leave it and say so in `skipped`."""
+    def clear_tracking(self, key: str, ours: frozenset[str], shared: str = "") -> WriteResult:
+        """Empty the tracking field if it holds one of ours; otherwise leave it and say so in `skipped`.
+
+        `shared`: the number of another delivery of the same order that still stands. A field that deliveries share shows it
+        from then on; "" where there is none.
+        """
 
     @property
     def takes_freight(self) -> bool:

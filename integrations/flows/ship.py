@@ -124,9 +124,11 @@ def void(run: Run, erp: Erp, carrier: Carrier) -> None:
         run.skip_step(CLEAR, _WRITE_KIND, "the new number will replace it", key=str(shipment.pk))
         run.finishers.append(lambda: shipments.rebuy_after_void(run.source_record, told["actor"], told["reason"]))
     else:
-        ours = shipments.numbers_of(run.source_record)
+        ours, shared = shipments.numbers_of(run.source_record), shipments.standing_sibling(run.source_record)
         again = bool(told.get("write_again"))
-        cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, ours, key=str(shipment.pk), again=again)
+        # Most documents share nothing: named only where it is so, and what was written for them before stays the same write.
+        named = (shared,) if shared else ()
+        cleared = run.write(CLEAR, erp.clear_tracking, run.source_key, ours, *named, key=str(shipment.pk), again=again)
         if cleared is not None:
             run.document_version = cleared.version
     attach.tell_left(run, shipment)

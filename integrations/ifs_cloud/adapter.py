@@ -55,10 +55,10 @@ class IfsCloud(Attaching, Charging, Pinging):
             return self._orders[kind].write_status(delivery_of(key), write)
         return self._change(key, writing.StatusDecision(write, self.profile.shipment), "write status")
 
-    def clear_tracking(self, key: str, ours: frozenset[str]) -> WriteResult:
-        """Empty the tracking field where it holds one of ours; else leave it, named in `skipped`."""
+    def clear_tracking(self, key: str, ours: frozenset[str], shared: str = "") -> WriteResult:
+        """Empty the tracking field where it holds one of ours (an order's shows `shared` then); else leave it, in `skipped`."""
         if (kind := kind_of(key)) in ORDER_KINDS:
-            return self._orders[kind].clear_tracking(delivery_of(key), ours)
+            return self._orders[kind].clear_tracking(delivery_of(key), ours, shared)
         return self._change(key, writing.TrackingClear(ours, self.profile.shipment), "clear tracking")
 
     def _change(self, key: str, decide: writing.Decision, operation: str) -> WriteResult:

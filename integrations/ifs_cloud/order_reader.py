@@ -298,10 +298,10 @@ class OrderReader:
             dataclasses.replace(found, note=f"Then the number in {lines.tracking_field} of each line, by a PATCH of its own."),
         )
 
-    def clear_tracking(self, one: Delivery, ours: frozenset[str]) -> WriteResult:
-        """Empty the field of header and lines where it holds one of ours."""
+    def clear_tracking(self, one: Delivery, ours: frozenset[str], shared: str) -> WriteResult:
+        """Empty the field of the lines where it holds one of ours; the header's goes back to `shared`, if there is one."""
         lines = self.order.lines
-        result = self._change_header(one, lambda order: writing.TrackingClear(ours, order), "clear tracking")
+        result = self._change_header(one, lambda order: writing.TrackingClear(ours, order, shared), "clear tracking")
         if lines.tracking_field is None:
             return result
         return self._change_lines(one, result, writing.TrackingClear(ours, lines), "clear tracking on line")

@@ -172,21 +172,25 @@ class StatusDecision:
 
 
 class TrackingClear:
-    """Decides whether the tracking field holds one of our numbers and must be emptied; `skipped` says when not."""
+    """Decides whether the tracking field holds one of our numbers and must be emptied; `skipped` says when not.
 
-    def __init__(self, ours: frozenset[str], shipment: TrackingTargets) -> None:
+    `shared`: what a field that several deliveries share shows instead.
+    """
+
+    def __init__(self, ours: frozenset[str], shipment: TrackingTargets, shared: str = "") -> None:
         self._ours = ours
+        self._instead = shared or None
         self._field = shipment.tracking_field
         self.skipped: tuple[str, ...] = ()
 
     def __call__(self, row: Row) -> dict[str, Any]:
-        """{field: None} where the number is ours, else {}."""
+        """{field: None}, or the shared number, where the one that stands there is ours; else {}."""
         if self._field is None:
             self.skipped = ("tracking_field",)
             return {}
         theirs = text(row, self._field)
         self.skipped = (self._field,) if theirs and theirs not in self._ours else ()
-        return {self._field: None} if theirs in self._ours and theirs else {}
+        return {self._field: self._instead} if theirs in self._ours and theirs else {}
 
 
 def field_conflict(name: str | None, theirs: str, ours: str) -> FieldConflict:

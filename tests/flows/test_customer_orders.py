@@ -267,6 +267,35 @@ def test_a_void_clears_header_and_lines(world: World) -> None:
     assert creates(world) == 1, "it stays held until a person buys again"
 
 
+def test_after_a_void_the_header_shows_the_delivery_that_still_stands(world: World) -> None:
+    as_orders(world, "custom")
+    [number] = world.ifs.make_orders("custom", releases=3)
+    world.sync()
+    first, second, third = (Shipment.objects.get(source_key=f"customer_order:{number}/{release}") for release in "123")
+    shown = header(world, number)["Cf_Tracking_No"]
+    # Whichever wrote last stands there; voided one after the other, the header goes back to the latest that still counts.
+    by_number = {one.master_tracking_number: one for one in (first, second, third)}
+    standing = [by_number.pop(shown), *sorted(by_number.values(), key=lambda one: -one.pk)]
+    for gone, stays in zip(standing, [*standing[1:], None], strict=True):
+        shipments.void_request(gone, then="clear", actor="ann", reason="wrong box")
+        world.work()
+        assert header(world, number)["Cf_Tracking_No"] == (stays.master_tracking_number if stays else None)
+        assert line(world, number, gone.source_key[-1])["Cf_Tracking_No"] is None
+    assert list(audit.verify()) == []
+
+
+def test_voiding_an_earlier_delivery_leaves_the_number_of_the_later_one(world: World) -> None:
+    as_orders(world, "custom")
+    [number] = world.ifs.make_orders("custom", releases=2)
+    world.sync()
+    shown = header(world, number)["Cf_Tracking_No"]
+    shipments.void_request(
+        Shipment.objects.exclude(master_tracking_number=shown).get(), then="clear", actor="ann", reason="wrong box"
+    )
+    world.work()
+    assert header(world, number)["Cf_Tracking_No"] == shown
+
+
 def test_news_reach_the_order(world: World) -> None:
     as_orders(world, "custom")
     [number] = world.ifs.make_orders("custom")

@@ -106,16 +106,17 @@ def wished_service(context: ShipContext, slots: Slots) -> str:
 
 
 def wanted_date_of(context: ShipContext, document: Document) -> dt.date | None:
-    """When the document is to arrive, as a date; None where it does not say.
+    """When the document is to arrive, as a day in the site's zone; None where it does not say.
 
+    Midnight UTC, like a time without a zone, is the day that is written: so a date without a clock arrives.
     Raises Rejected for what is no date, where the rule chooses by it.
     """
     told = Slots.of(context, document).text("wanted_date")
     if not told:
         return None
     try:
-        return dt.date.fromisoformat(told[:10])
-    except ValueError:
+        return _day(told, context.zone)
+    except (ValueError, OverflowError):
         if not chosen_by_rule(context) or context.option("rate_rule") != CHEAPEST_IN_TIME:
             return None
         raise Rejected(
@@ -124,6 +125,16 @@ def wanted_date_of(context: ShipContext, document: Document) -> dt.date | None:
             field="wanted_date",
             remedy="Correct it in the ERP, or map the slot “Wanted date” to a field that holds a date; then replay.",
         ) from None
+
+
+def _day(told: str, zone: dt.tzinfo) -> dt.date:
+    """Raises ValueError for what is no date, OverflowError for one at the end of the calendar."""
+    try:
+        at = dt.datetime.fromisoformat(told)
+    except ValueError:
+        return dt.date.fromisoformat(told[:10])
+    as_written = at.tzinfo is None or (at.time() == dt.time() and not at.utcoffset())
+    return at.date() if as_written else at.astimezone(zone).date()
 
 
 # -- addresses ---------------------------------------------------------------------------------------

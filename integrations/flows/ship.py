@@ -193,6 +193,7 @@ def ship_context(integration: Integration, record: SourceRecord, site: Site | No
         site_code=record.site,
         site_address=vendors.address_of(site.address) if site is not None else None,
         today=clock.local_now().astimezone(zone).date(),
+        zone=zone,
     )
 
 

@@ -25,7 +25,7 @@ class ShipContext:
     """What the mapping of one document needs beside the document; all of it plain values.
 
     `services` are the carrier's service codes, for "the ship-via itself if it is one". `today` is the date
-    in the site's zone.
+    in the site's `zone`.
     """
 
     kind: Kind
@@ -38,6 +38,7 @@ class ShipContext:
     site_code: str
     site_address: Address | None
     today: dt.date
+    zone: dt.tzinfo = dt.UTC
 
     def option(self, name: str) -> Any:
         """An option, or its default."""

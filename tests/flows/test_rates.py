@@ -277,6 +277,28 @@ def test_the_dry_run_shows_the_question_that_is_asked(asking: World) -> None:
     assert run.quote_body and run.body is None and "among the offers" in run.problem
 
 
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("2026-03-05T00:00:00Z", "2026-03-05"),  # how a date without a clock arrives
+        ("2026-03-05", "2026-03-05"),
+        ("2026-03-05T02:30:00Z", "2026-03-04"),  # still the evening before in Chicago
+        ("2026-03-05T17:00:00Z", "2026-03-05"),
+        ("2026-03-04T23:00:00-05:00", "2026-03-04"),
+        ("2026-03-05T23:30:00", "2026-03-05"),
+        ("2026-03-05T02:30:00.123456789Z", "2026-03-04"),
+    ],
+)
+def test_the_wanted_date_is_the_day_in_the_site_s_zone(asking: World, written: str, wanted: str) -> None:
+    def constant(doc: dict[str, Any]) -> None:
+        doc["integrations"][0]["mappings"] = [{"slot": "wanted_date", "constant": written}]
+
+    asking.configure(constant)
+    asking.ready(1)
+    asking.sync()
+    assert str(RateQuote.objects.get().wanted_date) == wanted
+
+
 @pytest.mark.parametrize("field", ["PlannedDeliveryDate", "WantedDeliveryDate", "WantedReceiptDate"])
 def test_every_kind_of_document_has_its_wanted_date(field: str) -> None:
     [slot] = [slot for slot in KINDS["ifs_fedex"].slots if slot.name == "wanted_date"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from integrations.base.address_checks import AddressCheck
 from integrations.base.context import Context
@@ -89,7 +90,9 @@ class Fedex:
         quote = rates.read_quote(payload) if 200 <= answer.status < 300 and not answers.read_errors(payload) else None
         if quote is None:
             raise self._client.problem(answer, "rate quote", "Rate")
-        return quote
+        payer = mapping.payer_of(request, self.account)
+        # Rate knows no payer but the account that asks (sheet 10): what another one is charged, FedEx does not tell here.
+        return quote if payer == self.account else replace(quote, alerts=(*quote.alerts, rates.NOT_THE_PAYER))
 
     # -- addresses -----------------------------------------------------------------------------------------
 
@@ -325,7 +328,8 @@ class Fedex:
 
         Raises ConfigurationError, RateLimited, Unavailable or Rejected where Track gave no answer to the question.
         """
-        answer = self._client.track_documents(tracking.build_proof(query.tracking_number, query.ship_date, self.account))
+        today = self._context.now().date()
+        answer = self._client.track_documents(tracking.build_proof(query, today, self.account))
         payload = answers.parse_json(answer.text)
         data = tracking.read_proof(payload) if 200 <= answer.status < 300 else None
         if data is not None and data.startswith(b"%PDF"):

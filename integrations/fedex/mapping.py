@@ -14,7 +14,7 @@ Options understood in `ShipmentRequest.options` (all optional):
     signature        a signatureOptionType
     saturday_delivery  true
     smart_post       {"hub_id": "...", "indicia": "PARCEL_SELECT"}, needed for SMART_POST
-    sub_packaging_type  BOX (default): told into Canada, and from Canada or Mexico into the US
+    sub_packaging_type  BOX (default): told into Canada, and from Canada or Mexico into the US and Puerto Rico
 
 What crosses a border needs `ShipmentRequest.customs`.
 """
@@ -27,11 +27,11 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Final
+from typing import Any, Final
 
 from anyascii import anyascii
 
-from integrations.base.countries import needs_customs
+from integrations.base.countries import crosses_border
 from integrations.base.errors import Rejected
 from integrations.base.records import (
     Address,
@@ -128,9 +128,8 @@ def build_shipment(request: ShipmentRequest, reference: str, account: str) -> Bu
         shipment["shipmentSpecialServices"] = {"specialServiceTypes": ["SATURDAY_DELIVERY"]}
     if service == "SMART_POST":
         shipment["smartPostInfoDetail"] = _smart_post(options)
-    if request.sender.country.strip().upper() != request.recipient.country.strip().upper():
+    if crosses_border(request.sender.country, request.recipient.country):
         shipment["totalWeight"] = _number(_total_weight(request.packages))
-    if needs_customs(request.sender.country, request.recipient.country):
         shipment["customsClearanceDetail"] = _customs(request, notes)
     return Built(
         {"labelResponseOptions": "LABEL", "accountNumber": {"value": account}, "requestedShipment": shipment},
@@ -171,10 +170,30 @@ def _payment(options: Mapping[str, object], own: str) -> Body:
     kind = _choice(options, "payment_type", "SENDER", codes.PAYMENT_TYPES)
     if kind == "SENDER":
         return {"paymentType": kind}
-    account = own if options.get("payment_by_own_account") else str(options.get("payment_account") or "").strip()
+    account = own if options.get("payment_by_own_account") else _account(options.get("payment_account"), "payment_account")
     if not account:
         raise _refused(f"Payment by {kind} needs the account that pays.", "payment_account_missing", "payment_account")
     return {"paymentType": kind, "payor": {"responsibleParty": {"accountNumber": {"value": account}}}}
+
+
+def _account(told: object, field: str) -> str:
+    """An account as FedEx takes it: nine digits, however they were spaced; "" for none. Raises Rejected."""
+    number = re.sub(r"[\s-]", "", str(told or ""))
+    if number and not re.fullmatch(r"\d{9}", number):
+        # FedEx's own refusal would not tell this account from that of the connection.
+        raise _refused(
+            "An account that pays must have 9 digits.",
+            "payment_account_invalid",
+            field,
+            "Correct it in the integration's options, then replay.",
+        )
+    return number
+
+
+def payer_of(request: ShipmentRequest, own: str) -> str:
+    """The account that a label would be billed to. Raises as `build_shipment`."""
+    payor: Any = _payment(request.options, own).get("payor")
+    return str(payor["responsibleParty"]["accountNumber"]["value"]) if payor else own
 
 
 def _rate_types(options: Mapping[str, object]) -> list[str]:
@@ -239,10 +258,10 @@ def _customs(request: ShipmentRequest, notes: list[str]) -> Body:
 
 def _duties(customs: Customs) -> Body:
     kind = _choice({"duties_payment_type": customs.duties_payer}, "duties_payment_type", "SENDER", codes.PAYMENT_TYPES)
-    account = customs.duties_account.strip()
+    account = _account(customs.duties_account, "duties_account") if kind != "SENDER" else ""
     if kind == "THIRD_PARTY" and not account:
         raise _refused("Duties paid by a third party need its account.", "payment_account_missing", "duties_account")
-    if kind == "SENDER" or not account:
+    if not account:
         return {"paymentType": kind}
     return {"paymentType": kind, "payor": {"responsibleParty": {"accountNumber": {"value": account}}}}
 
@@ -442,8 +461,8 @@ def _postal_code(address: Address, country: str, who: str) -> str:
 def _packages(request: ShipmentRequest, reference: str, notes: list[str]) -> list[Body]:
     metric = _metric(request)
     lane = (request.sender.country.strip().upper(), request.recipient.country.strip().upper())
-    # Sheet 5.6: into Canada, and into the US from Canada and Mexico.
-    named = lane[0] != lane[1] and (lane[1] == "CA" or lane in (("CA", "US"), ("MX", "US")))
+    # Sheet 5.6: into Canada, and into the US (to FedEx's description Puerto Rico, too) from Canada and Mexico.
+    named = lane[0] != lane[1] and (lane[1] == "CA" or (lane[0] in ("CA", "MX") and lane[1] in ("US", "PR")))
     signature = request.options.get("signature")
     rows: list[Body] = []
     for sequence, package in enumerate(request.packages, start=1):

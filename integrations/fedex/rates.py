@@ -15,6 +15,9 @@ from integrations.fedex.reading import as_date, as_decimal, as_dict, as_list, as
 
 ANY_SERVICE: Final = "ANY"
 """Stands in for the service while the request is built where every service is asked for; never sent."""
+NOT_THE_PAYER: Final = (
+    "These are the prices of this connection's account. The label is billed to another account, whose prices FedEx does not tell."
+)
 _DAYS: Final = (
     *("ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "ELEVEN", "TWELVE", "THIRTEEN"),
     *("FOURTEEN", "FIFTEEN", "SIXTEEN", "SEVENTEEN", "EIGHTEEN", "NINETEEN", "TWENTY"),

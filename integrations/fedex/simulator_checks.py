@@ -37,7 +37,6 @@ _POSTAL_AWARE = words(
     "AU AT BE BR CA CL CN CO CZ DK EE EC FI FR DE GR HU IN ID IT JP KR LV LT LU MY MX NL NO PH PL PT US RO RU SA SG SK SI ZA ES "
     "SE CH TH TR GB"
 )
-_EU = words("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK")
 _PICKUPS = ("CONTACT_FEDEX_TO_SCHEDULE", "DROPOFF_AT_FEDEX_LOCATION", "USE_SCHEDULED_PICKUP")
 # Sheet 19.2, pounds. YOUR_PACKAGING: the larger of the two figures in circulation for Ground.
 _PACKAGINGS = {
@@ -128,8 +127,8 @@ def _group(row: dict[str, Any]) -> int:
 
 
 def is_international(origin: str, destination: str) -> bool:
-    """Whether customs data are needed: another country, and not both inside the European Union."""
-    return origin != destination and not {origin, destination} <= _EU
+    """Whether customs data are needed: between all countries, as in FedEx's own samples inside the European Union."""
+    return origin != destination
 
 
 def account_errors(account: object, check: AccountCheck) -> list[dict[str, Any]]:
@@ -326,7 +325,7 @@ def _package_errors(
             found += _reference_errors(
                 as_list(row.get("customerReferences")), service is not None and service.carrier == "FDXE", long_references
             )
-            into = (destination == "CA" and origin != "CA") or (destination == "US" and origin in ("CA", "MX"))
+            into = (destination == "CA" and origin != "CA") or (destination in ("US", "PR") and origin in ("CA", "MX"))
             if into and not as_text(row.get("subPackagingType")):
                 found.append(error("SUBPACKAGINGTYPE.REQUIRED", "This lane needs the sub-packaging type."))  # guess
     if len(units) > 1:

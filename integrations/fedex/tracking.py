@@ -76,15 +76,15 @@ def build_track(queries: Sequence[TrackQuery], today: dt.date) -> dict[str, obje
     return {"includeDetailedScans": True, "trackingInfo": [_asked(query, today) for query in queries]}
 
 
-def _asked(query: TrackQuery, today: dt.date) -> dict[str, object]:
+def _asked(query: TrackQuery, until: dt.date) -> dict[str, object]:
     number: dict[str, object] = {"trackingNumber": query.tracking_number}
     if query.unique_id:
         number["trackingNumberUniqueId"] = query.unique_id
     asked: dict[str, object] = {"trackingNumberInfo": number}
-    begin = query.ship_date - dt.timedelta(days=1) if query.ship_date is not None else None
-    if begin is not None and begin <= today:
-        # Not in the future, and no longer than 30 days (sheet 11.4).
-        end = min(today, begin + dt.timedelta(days=SEARCH_DAYS))
+    if query.ship_date is not None and query.ship_date <= until:
+        # Not in the future, and no longer than 30 days (sheet 11.4). A range that leaves out the ship date would find nothing.
+        begin = query.ship_date - dt.timedelta(days=1)
+        end = min(until, begin + dt.timedelta(days=SEARCH_DAYS))
         asked |= {"shipDateBegin": begin.isoformat(), "shipDateEnd": end.isoformat()}
     return asked
 
@@ -323,11 +323,10 @@ def _pushed_at(payload: dict[str, Any]) -> dt.datetime | None:
 # -- proof of delivery ---------------------------------------------------------------------------------------
 
 
-def build_proof(number: str, ship_date: dt.date | None, account: str) -> dict[str, object]:
+def build_proof(query: TrackQuery, today: dt.date, account: str) -> dict[str, object]:
     """The body that asks for the signature proof of delivery as PDF (sheet 13)."""
-    specification: dict[str, object] = {"trackingNumberInfo": {"trackingNumber": number}, "accountNumber": account}
-    if ship_date is not None:
-        specification |= {"shipDateBegin": ship_date.isoformat()}
+    # Not up to today: where FedEx's day has not begun yet, that would be in the future (sheet 11.4).
+    specification = _asked(query, today - dt.timedelta(days=1)) | {"accountNumber": account}
     return {
         "trackDocumentDetail": {"documentType": "SIGNATURE_PROOF_OF_DELIVERY", "documentFormat": "PDF"},
         "trackDocumentSpecification": [specification],

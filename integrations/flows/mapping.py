@@ -13,7 +13,7 @@ from typing import Any
 from connector.services import audit
 from connector.services.engine import codec
 from connector.services.engine.signals import Skipped
-from integrations.base.countries import needs_customs
+from integrations.base import countries
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.rates import CHEAPEST_IN_TIME, FIXED
 from integrations.base.records import (
@@ -273,7 +273,7 @@ def crosses_border(context: ShipContext, document: Document) -> bool:
         sender, recipient = sender_of(context, document), recipient_of(context, document, slots)
     except (Skipped, Rejected, ConfigurationError):
         return False
-    return needs_customs(sender.country, recipient.country)
+    return countries.crosses_border(sender.country, recipient.country)
 
 
 def request_of(context: ShipContext, document: Document, goods: Goods | None = None) -> ShipmentRequest:

@@ -315,7 +315,7 @@ SHIP_OPTIONS = (
         "Kind of package",
         "choice",
         "BOX",
-        "Told into Canada, and from Canada or Mexico into the US.",
+        "Told into Canada, and from Canada or Mexico into the US and Puerto Rico.",
         choices=SUB_PACKAGINGS,
     ),
     Option("residential", "Residential delivery", "boolean", None, "Not set: no, except for GROUND_HOME_DELIVERY."),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 from typing import Any
 
 import pytest
 
+from integrations.base.tracking import TrackQuery
 from integrations.fedex import mapping, tracking
 from tests.fedex import official
 from tests.fedex.mapping_support import ACCOUNT, REFERENCE, request
@@ -51,7 +53,7 @@ def test_a_path_that_is_not_described_is_said() -> None:
 
 
 def test_only_what_the_sheet_says_is_forgiven() -> None:
-    told = tracking.build_proof("794600000010", None, ACCOUNT)
+    told = tracking.build_proof(TrackQuery("794600000010"), dt.date(2026, 11, 3), ACCOUNT)
     assert official.problems("POST", "/track/v1/trackingdocuments", told) == []
     told["includeDetailedScans"] = True
     assert official.problems("POST", "/track/v1/trackingdocuments", told) != []

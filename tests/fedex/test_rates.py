@@ -255,6 +255,24 @@ def test_every_service_is_quoted_in_one_call_a_document(carrier: Fedex, simulato
     assert simulator.shipments() == []
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, False),
+        ({"payment_type": "THIRD_PARTY", "payment_account": "987654321"}, True),
+        ({"payment_type": "RECIPIENT", "payment_by_own_account": True}, False),
+        ({"payment_type": "RECIPIENT", "payment_account": ACCOUNT}, False),
+    ],
+)
+def test_prices_of_an_account_that_does_not_pay_are_called_so(carrier: Fedex, options: dict[str, Any], told: bool) -> None:
+    """A quote knows no payer but the account that asks (sheet 10)."""
+    asked = request(ship_date=dt.datetime.now(dt.UTC).date(), options=options)
+    found = carrier.quote([asked])[asked.document_key]
+    assert not isinstance(found, Problem) and found.offers
+    said = [line for line in found.alerts if "billed to" in line]
+    assert bool(said) is told and not any("987654321" in line or ACCOUNT in line for line in said)
+
+
 def test_a_refusal_concerns_its_document_only(carrier: Fedex, simulator: FedexSimulator) -> None:
     today = dt.datetime.now(dt.UTC).date()
     simulator.fault("rating_missing", "POST /rate/v1/rates/quotes")

@@ -229,12 +229,19 @@ def test_options_choose_fedex_words():
         ({"label": {"image_type": "GIF"}}, "label_invalid"),
         ({"rate_type": "BEST"}, "rate_type_invalid"),
         ({"payment_type": "RECIPIENT"}, "payment_account_missing"),
+        ({"payment_type": "RECIPIENT", "payment_account": "12345"}, "payment_account_invalid"),
+        ({"payment_type": "THIRD_PARTY", "payment_account": "ACME"}, "payment_account_invalid"),
         ({"payment_type": "NOBODY"}, "payment_type_invalid"),
         ({"signature": "CROSS"}, "signature_invalid"),
     ],
 )
 def test_impossible_options_are_refused(options, code):
     assert refusal(request(options=options)).code == code
+
+
+def test_the_paying_account_is_told_in_digits_however_it_was_entered():
+    made = built(request(options={"payment_type": "RECIPIENT", "payment_account": " 9876-5432 1 "}))
+    assert made["shippingChargesPayment"]["payor"]["responsibleParty"]["accountNumber"] == {"value": "987654321"}
 
 
 def test_ground_ships_in_own_packaging_and_home_delivery_is_residential():

@@ -43,6 +43,36 @@ def cleared(customs: Customs, **changes) -> dict:
     return made["customsClearanceDetail"]
 
 
+def test_inside_the_european_union_goods_are_told_too():
+    """FedEx's own samples between Italy and Belgium, France and Germany carry them (sheet 5.9, 10)."""
+    rome = replace(SENDER, lines=("Via Roma 1",), city="Rome", state="", postal_code="00184", country="IT", phone="390612345678")
+    ghent = replace(
+        RECIPIENT, lines=("Veldstraat 1",), city="Ghent", state="", postal_code="9000", country="BE", phone="3291234567"
+    )
+    assert refusal(request(sender=rome, recipient=ghent)).code == "customs_missing"
+    made = built(request(sender=rome, recipient=ghent, customs=declared()))
+    assert made["totalWeight"] == 4.5
+    assert made["customsClearanceDetail"]["commodities"][0]["harmonizedCode"] == "731815"
+    assert "customsClearanceDetail" not in built(request(customs=declared())), "none at home"
+
+
+@pytest.mark.parametrize(("origin", "destination"), [("CA", "US"), ("MX", "US"), ("MX", "PR"), ("CA", "PR"), ("US", "CA")])
+def test_where_the_kind_of_package_is_told(origin, destination):
+    """FedEx's description: into Canada, and from Canada or Mexico into the US and Puerto Rico."""
+    places = {
+        "CA": {"state": "ON", "postal_code": "M5V 2T6"},
+        "MX": {"state": "", "postal_code": "06600", "phone": "525555550100"},
+        "PR": {"state": "PR", "postal_code": "00901"},
+        "US": {},
+    }
+    asked = request(
+        sender=replace(SENDER, country=origin, **places[origin]),
+        recipient=replace(RECIPIENT, country=destination, **places[destination]),
+        customs=declared(),
+    )
+    assert built(asked)["requestedPackageLineItems"][0]["subPackagingType"] == "BOX"
+
+
 def test_another_country_needs_customs_data():
     assert refusal(request(recipient=ABROAD)).code == "customs_missing"
     assert (
@@ -77,16 +107,6 @@ def test_another_country_needs_customs_data():
     }
 
 
-def test_no_customs_at_home_and_inside_the_european_union():
-    assert "customsClearanceDetail" not in built(request())
-    berlin = replace(SENDER, country="DE", state="", postal_code="10115", phone="4930123456")
-    wien = replace(RECIPIENT, country="AT", state="", postal_code="1010", phone="43112345678")
-    made = built(request(sender=berlin, recipient=wien))
-    assert "customsClearanceDetail" not in made and made["totalWeight"] == 4.5
-    zurich = replace(wien, country="CH", postal_code="8001")
-    assert refusal(request(sender=berlin, recipient=zurich)).code == "customs_missing"
-
-
 def test_money_for_customs_has_fedex_own_currency_codes():
     price, total = Money(Decimal("3.5"), "GBP"), Money(Decimal(35), "GBP")
     made = cleared(declared(bolts(unit_price=price, value=total)))
@@ -98,6 +118,8 @@ def test_who_pays_duties():
     assert refusal(request(recipient=ABROAD, customs=declared(duties_payer="THIRD_PARTY"))).field == "duties_account"
     paid = cleared(declared(duties_payer="THIRD_PARTY", duties_account="987654321"))["dutiesPayment"]
     assert paid["payor"]["responsibleParty"]["accountNumber"]["value"] == "987654321"
+    bad = declared(duties_payer="RECIPIENT", duties_account="98-76")
+    assert refusal(request(recipient=ABROAD, customs=bad)).code == "payment_account_invalid"
     assert refusal(request(recipient=ABROAD, customs=declared(purpose="LOAN"))).code == "shipment_purpose_invalid"
 
 
@@ -164,7 +186,7 @@ def test_the_body_fits_fedex_s_own_description():
         service="FEDEX_2_DAY",
         references=(("order", "SO1"), ("invoice", "I1"), ("department", "D1")),
         sender=replace(SENDER, email="a@example.com", phone="5125550100 x7"),
-        options={"signature": "ADULT", "saturday_delivery": True, "payment_type": "RECIPIENT", "payment_account": "1"},
+        options={"signature": "ADULT", "saturday_delivery": True, "payment_type": "RECIPIENT", "payment_account": "987654321"},
     )
     body = mapping.build_shipment(asked, REFERENCE, ACCOUNT).body
     assert list(_misfits(body, schemas["Full_Schema_Ship"], schemas, "body")) == []

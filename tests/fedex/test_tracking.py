@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from integrations.base.tracking import TrackQuery, UnreadablePush, state_of
-from integrations.fedex.tracking import build_track, moment, read_news, read_push
+from integrations.fedex.tracking import build_proof, build_track, moment, read_news, read_push
 
 
 def scan(date: str, code: str = "DP", **more: Any) -> dict[str, Any]:
@@ -90,12 +90,39 @@ def test_the_time_of_delivery_is_the_one_that_fedex_states() -> None:
 
 def test_a_ship_date_ahead_is_not_asked_with_dates() -> None:
     today = dt.date(2026, 11, 3)
-    asked = [TrackQuery("1", today + dt.timedelta(days=5)), TrackQuery("2", today - dt.timedelta(days=1))]
+    asked = [TrackQuery("1", today + dt.timedelta(days=1)), TrackQuery("2", today - dt.timedelta(days=1))]
     first, second = build_track(asked, today)["trackingInfo"]
-    assert "shipDateBegin" not in first
+    assert "shipDateBegin" not in first, "up to today, the range would leave out the ship date itself"
     assert (second["shipDateBegin"], second["shipDateEnd"]) == ("2026-11-01", "2026-11-03")
 
 
 def test_news_beside_an_error_of_the_same_number() -> None:
     payload = json.loads(push(result(error={"code": "TRACKING.DATA.NOTFOUND"}), result(GOOD)))
     assert read_news(payload)["794600000010"].scans
+
+
+# -- proof of delivery -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shipped", "span"),
+    [
+        (dt.date(2026, 10, 20), ("2026-10-19", "2026-11-02")),
+        (dt.date(2026, 9, 1), ("2026-08-31", "2026-09-30")),
+        (dt.date(2026, 11, 2), ("2026-11-01", "2026-11-02")),
+        (dt.date(2026, 11, 3), None),
+        (dt.date(2026, 11, 8), None),
+        (None, None),
+    ],
+)
+def test_a_proof_is_asked_for_within_the_days_of_its_shipment(shipped: dt.date | None, span: tuple[str, str] | None) -> None:
+    """Both ends of the range, as the sheet shows them (sheet 13); it tells a number in use from the one before it."""
+    query = TrackQuery("794600000010", shipped, "12028~794600000010~FDEG")
+    body: Any = build_proof(query, dt.date(2026, 11, 3), "123456789")
+    [asked] = body["trackDocumentSpecification"]
+    assert asked["trackingNumberInfo"] == {
+        "trackingNumber": "794600000010",
+        "trackingNumberUniqueId": "12028~794600000010~FDEG",
+    }
+    assert ((asked.get("shipDateBegin"), asked.get("shipDateEnd")) if span else None) == span
+    assert span is not None or not {"shipDateBegin", "shipDateEnd"} & set(asked)

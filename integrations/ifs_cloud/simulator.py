@@ -40,6 +40,7 @@ from typing import Any
 
 from integrations.base.simulator import Fault, SimRequest, SimResponse
 from integrations.ifs_cloud import simulator_odata as odata
+from integrations.ifs_cloud.simulator_charges import CHARGE_ARRAYS, ChargeDesk
 from integrations.ifs_cloud.simulator_console import CONSOLE
 from integrations.ifs_cloud.simulator_demo import DEMO_FAULTY
 from integrations.ifs_cloud.simulator_entities import READ_ONLY_PROJECTIONS, schema_for
@@ -92,7 +93,7 @@ class _Call:
         return "ieee754compatible=true" in wanted.lower()
 
 
-class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
+class IfsCloudSimulator(ChargeDesk, TokenDesk, FileDesk, IfsStore):
     """See the module's text. All public methods may be called from any thread."""
 
     slug = "ifs_cloud"
@@ -135,20 +136,11 @@ class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
                 self.route("GET", rf"{front}/{name}", self._odata, label=f"{service}.svc/{name}")
                 for method in ("GET", "PATCH"):
                     self.route(method, rf"{front}/{name}\([^/]*\)", self._odata, label=f"{service}.svc/{name}(key)")
-            if "CustomerOrderChargeSet" in sets_of:
-                self._route_charges(front, service)
+            self._route_charges(front, service, sets_of)
         for method, pattern, label in FILE_ROUTES:
             self.route(method, rf"/(?:main|int)/ifsapplications/projection/v1/{pattern}", self._odata, label=label)
         for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
             self.route(method, r"/(?:main|int)/ifsapplications/(?:projection|entity)/.*", self._odata, label="other")
-
-    def _route_charges(self, front: str, service: str) -> None:
-        """Charges hang on their order, also where they are written (sheet 9.3)."""
-        array = r"CustomerOrderSet\([^/]*\)/CustomerOrderChargeArray"
-        for method in ("GET", "POST"):
-            self.route(method, rf"{front}/{array}", self._odata, label=f"{service}.svc/CustomerOrderChargeArray")
-        for method in ("GET", "PATCH"):
-            self.route(method, rf"{front}/{array}\([^/]*\)", self._odata, label=f"{service}.svc/CustomerOrderChargeArray(key)")
 
     def not_found(self, request: SimRequest) -> SimResponse:
         return _problem(ODataError(404, "ODP_RESOURCE_NOTFOUND", "Resource not found."))
@@ -265,6 +257,7 @@ class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
             if key is not None and not deeper:
                 return self._read(call, set_name, entity, key)
             if key is not None and len(deeper) == 1 and deeper[0][0] in entity.arrays:
+                self._offered(call, deeper[0][0])
                 parent = self._get(call, entity, key)
                 child_set, child, pins = _child(call, entity, deeper[0][0], parent)
                 if deeper[0][1] is None:
@@ -276,7 +269,8 @@ class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
         if service in call.options["read_only_projections"]:
             raise ODataError(403, "ODP_ACCESS_DENIED", f"The user may not change anything in {service}.")
         body = odata.json_object(request) if request.method in ("POST", "PATCH") else {}
-        if key is not None and len(deeper) == 1 and deeper[0][0] == "CustomerOrderChargeArray":
+        if key is not None and len(deeper) == 1 and deeper[0][0] in CHARGE_ARRAYS:
+            self._offered(call, deeper[0][0])
             order = self._get(call, entity, key)
             child_set, child, pins = _child(call, entity, deeper[0][0], order)
             if request.method == "POST" and deeper[0][1] is None:
@@ -422,69 +416,6 @@ class IfsCloudSimulator(TokenDesk, FileDesk, IfsStore):
         if call.options["patch_answer"] == 204:
             return SimResponse(204)
         return self._single(call, set_name, entity, row)
-
-    def _post_charge(self, call: _Call, set_name: str, entity: Entity, order: Row, body: dict[str, Any]) -> SimResponse:
-        """Sheet 9.3: a charge of an order. IFS has no protection against the same POST twice (5.1)."""
-        given, refusal = self._accept(call, entity, body)
-        if given.get("OrderNo", order["OrderNo"]) != order["OrderNo"]:
-            raise malformed("The key in the body differs from the key of the parent.")
-        if "SequenceNo" in given:
-            raise _database_error(call, "20121", "CustomerOrderCharge.INSERT: The field SequenceNo may not be given.")
-        if refusal:
-            raise refusal
-        kinds = call.options.get("charge_types", DEFAULT_OPTIONS["charge_types"])
-        for name in ("ChargeType", "Contract", "Company", "ChargedQty", "SalesUnitMeas", "ChargeAmount", "ChargeCost"):
-            if given.get(name) is None:
-                raise _database_error(call, "20124", f"CustomerOrderCharge.NULL: The field {name} must have a value.")
-        if order["Objstate"] in ("Invoiced", "Cancelled"):
-            text = f"Charges may not be added to a customer order in state {order['Objstate']}."
-            raise _database_error(call, "20130", f"CustomerOrderCharge.STATE: {text}")
-        if given["ChargeType"] not in kinds:
-            text = f"The sales charge type {given['ChargeType']} does not exist on site {order['Contract']}."
-            raise _database_error(call, "20125", f"SalesChargeType.NOTEXIST: {text}")
-        if (given["Contract"], given["Company"]) != (order["Contract"], order["Company"]):
-            raise _database_error(call, "20110", "CustomerOrderCharge.SITE: Site and company must be those of the order.")
-        if given["ChargedQty"] == 0:
-            raise _database_error(call, "20110", "CustomerOrderCharge.QTY: The charged quantity may not be zero.")
-        number = given.get("ShipmentId")
-        if number is not None and f"SHIPMENT_ID={number}^" not in call.data["rows"]["Shipment"]:
-            raise _database_error(call, "20125", f"Shipment.NOTEXIST: The shipment {number} does not exist.")
-        others = call.data["rows"].get(entity.name, {}).values()
-        taken = [row["SequenceNo"] for row in others if row["OrderNo"] == order["OrderNo"]]
-        row = {"InvoicedQty": 0} | given | {"OrderNo": order["OrderNo"], "SequenceNo": max(taken, default=0) + 1}
-        row["TotalChargeCost"] = round(row["ChargeCost"] * row["ChargedQty"], 2)
-        keyref = self._insert(call.tenant, call.data, entity, row)
-        self._write(call.tenant, call.schema.entities["CustomerOrder"], order, {"ChargesExist": True}, call.data["client_id"])
-        stored = call.data["rows"][entity.name][keyref]
-        self._vouch(call, order, stored, stored["TotalChargeCost"])
-        return self._single(call, set_name, entity, stored, status=201)
-
-    def _patch_charge(self, call: _Call, set_name: str, entity: Entity, key: Row, body: dict[str, Any]) -> SimResponse:
-        """Sheet 9.3: a charge may be changed until it is invoiced; what was vouched for is corrected by the difference."""
-        row = self._get(call, entity, key)
-        if row.get("InvoicedQty"):
-            raise _database_error(call, "20130", "CustomerOrderCharge.INVOICED: An invoiced charge may not be changed.")
-        before = row["TotalChargeCost"]
-        answer = self._patch(call, set_name, entity, key, body)
-        if answer.status < 300:
-            row["TotalChargeCost"] = round(row["ChargeCost"] * row["ChargedQty"], 2)
-            if row["TotalChargeCost"] != before:
-                order = call.data["rows"]["CustomerOrder"][f"ORDER_NO={row['OrderNo']}^"]
-                self._vouch(call, order, row, round(row["TotalChargeCost"] - before, 2))
-        return answer
-
-    def _vouch(self, call: _Call, order: Row, charge: Row, amount: float) -> None:
-        """Two voucher rows: the account of the charge type, the cost centre of the order's pre-posting (sheet 13)."""
-        entity = call.schema.entities["VoucherRow"]
-        before = call.data["rows"].setdefault("PreAccounting", {}).get(f"PRE_ACCOUNTING_ID={order.get('PreAccountingId')}^", {})
-        number = len(call.data["rows"].setdefault(entity.name, {})) // 2 + 1
-        account = call.options.get("charge_types", DEFAULT_OPTIONS["charge_types"])[charge["ChargeType"]]
-        today = self.now().date()
-        for place, (code, value) in enumerate(((account, amount), ("2440", -amount)), 1):
-            row = {"Company": order["Company"], "VoucherType": "M", "AccountingYear": today.year, "AccountingPeriod": today.month}
-            row |= {"VoucherNo": number, "RowNo": place, "Account": code, "Amount": value, "VoucherDate": today.isoformat()}
-            row |= {"DebetAmount": max(value, 0), "CreditAmount": max(-value, 0), "ReferenceNumber": order["OrderNo"]}
-            self._insert(call.tenant, call.data, entity, row | {"CodeB": before.get("CodenoB"), "Text": charge["ChargeType"]})
 
     def _upsert(
         self, call: _Call, set_name: str, entity: Entity, key: Row, changes: Row, refusal: ODataError | None

@@ -233,8 +233,19 @@ _PURCHASE_ORDER = Entity(
         _many(INSTANT, "OrderDate! WantedReceiptDate"),
     ),
     references={"ContractRef": Navigation("CompanySite", (("Contract", "Contract"),))},
+    arrays={"PurchaseOrderChargeArray": Navigation("PurchaseOrderCharge", (("OrderNo", "OrderNo"),))},
     final=frozenset({"Closed", "Cancelled"}),
     touch="LabelNote",
+)
+
+_PURCHASE_CHARGE = Entity(
+    name="PurchaseOrderCharge",
+    keys=("OrderNo", "SequenceNo"),
+    columns=_columns(
+        _texts("OrderNo:12! Contract:5! Company:20! ChargeType:25! VendorNo:20"),
+        _many(DECIMAL, "SequenceNo! ChargedQty ChargeAmount PreAccountingId"),
+    ),
+    touch="VendorNo",
 )
 
 _PURCHASE_LINE = Entity(
@@ -318,6 +329,7 @@ _ENTITIES = (
     _ORDER_ADDRESS,
     _PURCHASE_ORDER,
     _PURCHASE_LINE,
+    _PURCHASE_CHARGE,
     _SUPPLIER_ADDRESS,
     _PRE_ACCOUNTING,
     _VOUCHER_ROW,
@@ -354,7 +366,7 @@ _PROJECTIONS: dict[str, dict[str, str]] = {
     "HistoryLogHandling": {"HistoryLogOverviewSet": "HistoryLog"},
     "MediaLibraryAttachmentHandling": {"MediaItemSet": "MediaItem"},
     "PreAccountingHandling": {"PreAccountingSet": "PreAccounting"},
-    "PurchaseOrderHandling": {"PurchaseOrderSet": "PurchaseOrder"},
+    "PurchaseOrderHandling": {"PurchaseOrderSet": "PurchaseOrder", "PurchaseOrderChargeSet": "PurchaseOrderCharge"},
     "ShipmentHandling": {
         "ShipmentSet": "Shipment",
         "ShipmentLineSet": "ShipmentLine",
@@ -394,6 +406,7 @@ _CUSTOM_COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Cf_Customs_Stat_No", STRING, 20),
     ),
     "CustomerOrderCharge": (Column("Cf_Freight_Ref", STRING, 50),),
+    "PurchaseOrderCharge": (Column("Cf_Freight_Ref", STRING, 50),),
     "PurchaseOrder": _NEWS_COLUMNS,
     "PurchaseOrderLine": (
         Column("Cf_Tracking_No", STRING, 100),

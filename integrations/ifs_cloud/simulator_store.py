@@ -36,6 +36,9 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "denied_projections": [],
     "read_only_projections": [],
     "charge_types": {"FREIGHT": "6400", "FRTOUT": "6410"},  # sales charge types, with the account that posting control gives
+    "purchase_charge_types": {"FREIGHT": "6420"},  # the same of purchase orders, whose charges become landed cost
+    "purchase_charges": None,  # 404 or 501: the tenant knows no charges of purchase orders
+    "charge_suppliers": ["FEDEX"],  # carriers that are suppliers, for VendorNo of such a charge
     "doc_classes": {"LABEL": ["pdf"]},  # document classes, with the file types each allows (sheet 7.1)
     "media_aware": ["Shipment"],  # logical units that are open for the media library (sheet 7.2)
     "media_types": "bmp,gif,jpeg,jpg,png",

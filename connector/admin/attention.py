@@ -15,6 +15,7 @@ from connector.admin.base import actor_of
 from connector.models import Integration, Membership, Transfer, User
 from connector.services import attention, forecast
 from connector.services.attention import Cause
+from connector.services.shipments import NotPossible
 from connector.words import ATTENTION
 
 SHOWN = 100
@@ -80,6 +81,7 @@ class CausePages:
             raise Http404
         found = list(attention.members(self._mine(request), cause)[: attention.BULK + 1])
         shown = found[: attention.BULK]
+        waiting = attention.to_approve(shown) if cause.state == "needs_approval" else []
         people = User.objects.filter(is_active=True, pk__in=Membership.objects.filter(tenant=here.tenant_id).values("user"))
         response: HttpResponseBase = self.page(
             request,
@@ -95,6 +97,9 @@ class CausePages:
             example=shown[-1] if shown else None,
             word=ATTENTION.get(cause.attention, ""),
             preview=forecast.preview(shown) if shown and cause.state in forecast.REPLAYABLE else None,
+            waiting=waiting[:SHOWN],
+            shown_quotes=",".join(f"{t.pk}:{quote.pk if quote is not None else ''}" for t, quote in waiting),
+            totals=attention.totals(waiting),
             people=people.order_by("username"),
             may_operate=permissions.can(request.user, "operate", here.tenant_id),
         )
@@ -115,11 +120,30 @@ class CausePages:
                 messages.success(request, f"{told.done} run again.")
             for reason, number in told.left_out.items():
                 messages.warning(request, f"{number} left out: {reason}.")
+        elif request.POST.get("do") == "approve":
+            self._approve(request, found)
         elif request.POST.get("do") == "take":
             self._take(request, found, pks)
         else:
             raise Http404
         return HttpResponseRedirect(reverse("admin:connector_causes"))
+
+    def _approve(self, request: HttpRequest, found: Any) -> None:
+        shown: dict[int, str] = {}
+        for part in request.POST.get("quotes", "").split(","):
+            pk, _, quote = part.partition(":")
+            number = asked.number(pk.strip())
+            if number is not None:
+                shown[number] = quote.strip()
+        try:
+            told = attention.approve_many(found, shown, actor=actor_of(request), reason=request.POST.get("reason", ""))
+        except NotPossible as error:
+            messages.error(request, str(error))
+            return
+        if told.done:
+            messages.success(request, f"{told.done} approved.")
+        for reason, number in told.left_out.items():
+            messages.warning(request, f"{number} left out: {reason}")
 
     def _take(self, request: HttpRequest, found: Any, pks: list[int]) -> None:
         wanted = asked.number(request.POST.get("assignee", ""))

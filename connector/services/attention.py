@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +13,7 @@ from django.db.models import CharField, Count, Max, Min, QuerySet, Value
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce
 
-from connector.models import Handling, Transfer, User
+from connector.models import Handling, RateQuote, Transfer, User
 from connector.services import audit, clock, forecast, transfers, wake
 from connector.services.shipments import NotPossible
 
@@ -108,14 +110,14 @@ def members(found: QuerySet[Transfer], cause: Cause) -> QuerySet[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a bulk replay did: run again, and left out by reason."""
+class Done:
+    """What a bulk act did: how many, and left out by reason."""
 
     done: int
     left_out: dict[str, int]
 
 
-def replay_many(found: QuerySet[Transfer], pks: list[int], *, actor: str) -> Replayed:
+def replay_many(found: QuerySet[Transfer], pks: list[int], *, actor: str) -> Done:
     """Replay exactly those that a preview showed, if they still stand as it showed them. What is in doubt never is."""
     done, left = 0, dict[str, int]()
     for transfer in found.filter(pk__in=pks[:BULK]).select_related("record").order_by("pk"):
@@ -132,7 +134,43 @@ def replay_many(found: QuerySet[Transfer], pks: list[int], *, actor: str) -> Rep
             done += 1
     if done:
         wake.work()
-    return Replayed(done, left)
+    return Done(done, left)
+
+
+def to_approve(shown: Sequence[Transfer]) -> list[tuple[Transfer, RateQuote | None]]:
+    """Transfers that wait for approval, each with the quote it waits with; None where it is not about a price. One query."""
+    priced = [t.pk for t in shown if t.code in transfers.PRICES]
+    newest: dict[int, RateQuote] = {}
+    for row in RateQuote.objects.filter(transfer__in=priced, to_buy=True).order_by("pk") if priced else ():
+        newest[row.transfer_id] = row  # type: ignore[index]  # filtered by it
+    return [(t, newest.get(t.pk)) for t in shown]
+
+
+def totals(waiting: Sequence[tuple[Transfer, RateQuote | None]]) -> dict[str, Decimal]:
+    """What they would cost together, by currency; those whose price is not known are left out."""
+    found: dict[str, Decimal] = {}
+    for _, row in waiting:
+        if row is not None and row.amount is not None:
+            found[row.currency] = found.get(row.currency, Decimal(0)) + row.amount
+    return found
+
+
+def approve_many(found: QuerySet[Transfer], shown: Mapping[int, str], *, actor: str, reason: str) -> Done:
+    """Approve exactly what a page showed: transfers with the quote that stood beside each ("" for none). Raises NotPossible."""
+    if not reason.strip():
+        raise NotPossible("Give a reason: it is kept with each of them.")
+    done, left = 0, dict[str, int]()
+    for transfer in found.filter(pk__in=list(shown)[:BULK]).select_related("record").order_by("pk"):
+        try:
+            outcome = transfers.approve(transfer, actor=actor, reason=reason, quote=shown[transfer.pk])
+            why = "" if outcome.done else outcome.message
+        except NotPossible as error:
+            why = str(error)
+        if why:
+            left[why] = left.get(why, 0) + 1
+        else:
+            done += 1
+    return Done(done, left)
 
 
 def take_care(found: QuerySet[Transfer], pks: list[int], *, assignee: User | None, note: str, actor: str) -> int:
@@ -157,4 +195,16 @@ def take_care(found: QuerySet[Transfer], pks: list[int], *, assignee: User | Non
     return number
 
 
-__all__ = ["BULK", "Cause", "Group", "Replayed", "groups", "members", "replay_many", "take_care"]
+__all__ = [
+    "BULK",
+    "Cause",
+    "Done",
+    "Group",
+    "approve_many",
+    "groups",
+    "members",
+    "replay_many",
+    "take_care",
+    "to_approve",
+    "totals",
+]

@@ -80,8 +80,8 @@ PRICES = ("cost_above_ceiling", "cost_in_other_currency", "cost_not_quoted")
 """Why a person is asked about a quoted price."""
 
 
-def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str | None = None) -> Outcome:
-    """A person agrees that this is bought although a ceiling holds it. The ceiling goes on for all others.
+def approve(transfer: Transfer, *, actor: str, reason: str, quote: str | None = None) -> Outcome:
+    """A person agrees, with a reason, that this is bought although a ceiling holds it. The ceiling goes on for all others.
 
     About a price he agrees to the quote that he was shown, `quote` ("": none; None: the newest): what is bought later may
     not cost more. Raises NotPossible.
@@ -89,6 +89,7 @@ def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str | No
     before = transfer.state
     if before != "needs_approval":
         return Outcome(transfer, before, False, "It does not wait for approval.")
+    _must_give(reason)
     with transaction.atomic():
         _lock_record(transfer)
         told = {"code": transfer.code, "reason": reason.strip()}
@@ -103,6 +104,11 @@ def approve(transfer: Transfer, *, actor: str, reason: str = "", quote: str | No
             wake.work()
     transfer.refresh_from_db()
     return Outcome(transfer, before, bool(hit), "" if hit else "It changed this instant; look again.")
+
+
+def _must_give(reason: str) -> None:
+    if not reason.strip():
+        raise NotPossible("Give a reason: it is kept.")
 
 
 def _quote_agreed(transfer: Transfer, shown: str | None, actor: str) -> dict[str, Any]:
@@ -199,8 +205,7 @@ def open_among(sends: Iterable[EffectSend]) -> EffectSend | None:
 
 
 def _decidable(transfer: Transfer, reason: str) -> EffectSend:
-    if not reason.strip():
-        raise NotPossible("Give a reason: it is kept.")
+    _must_give(reason)
     send = open_send(transfer)
     if send is None:
         raise NotPossible("Nothing is in doubt here.")
@@ -253,13 +258,14 @@ def decide_made(transfer: Transfer, *, number: str, actor: str, reason: str) -> 
     return Outcome(transfer, before, True)
 
 
-def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str = "") -> Outcome:
-    """A field conflict: “keep theirs” or “write ours”. Raises NotPossible."""
+def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str) -> Outcome:
+    """A field conflict: “keep theirs” or “write ours”, with a reason. Raises NotPossible."""
     if keep not in ("theirs", "ours"):
         raise ValueError("keep is “theirs” or “ours”")
     before = transfer.state
     if before != "failed" or transfer.code != "field_conflict":
         raise NotPossible("There is no field conflict to decide here.")
+    _must_give(reason)
     with transaction.atomic():
         _lock_record(transfer)
         # Beside what was decided before: that it is to be written again, above all.
@@ -277,8 +283,11 @@ def decide_field(transfer: Transfer, *, keep: str, actor: str, reason: str = "")
 ADDRESS_CODES = ("address_doubtful", "address_corrected")
 
 
-def decide_address(transfer: Transfer, *, choice: str, actor: str, reason: str = "") -> Outcome:
-    """A doubtful address: ship to the “proposed” one, or “as_written”. It holds for this address only. Raises NotPossible."""
+def decide_address(transfer: Transfer, *, choice: str, actor: str, reason: str) -> Outcome:
+    """A doubtful address: ship to the “proposed” one, or “as_written”, with a reason. It holds for this address only.
+
+    Raises NotPossible.
+    """
     if choice not in ("proposed", "as_written"):
         raise ValueError("choice is “proposed” or “as_written”")
     before = transfer.state
@@ -287,6 +296,7 @@ def decide_address(transfer: Transfer, *, choice: str, actor: str, reason: str =
         raise NotPossible("There is no address to decide on here.")
     if choice == "proposed" and not error.get("proposed"):
         raise NotPossible("The carrier proposes no other address.")
+    _must_give(reason)
     with transaction.atomic():
         _lock_record(transfer)
         chosen = {"address": choice, "mark": error["mark"], "address_by": actor, "proposed": None}

@@ -10,9 +10,9 @@ from django.urls import reverse
 
 from connector import tasks
 from connector.models import AuditEntry, Integration, RateQuote, Transfer
-from connector.services import rate_rules, wake
+from connector.services import attention, rate_rules, wake
 from connector.workers import ALLOWED_TASKS
-from tests.connector.admin_support import House, build, client_of
+from tests.connector.admin_support import House, build, client_of, transfer
 
 pytestmark = pytest.mark.django_db
 
@@ -162,3 +162,56 @@ def test_wrong_rules_are_said_at_their_field(house: House, field: str, value: st
     assert told in page and "in force</button>" not in page
     client.post(url, {"rate_rule": "fixed", field: value, "reason": "x", "base": rate_rules.mark(house.integration)})
     assert not Integration.objects.get(pk=house.integration.pk).options
+
+
+def waiting(house: House, *amounts: str) -> list[tuple[Transfer, RateQuote]]:
+    """Transfers that wait for one cause, each with its quote."""
+    made = []
+    for place, amount in enumerate(amounts):
+        held = transfer(house, 40 + place, "needs_approval")
+        Transfer.objects.filter(pk=held.pk).update(code="cost_above_ceiling", error=None)
+        held.refresh_from_db()
+        made.append((held, quote(house, held, amount=amount)))
+    return made
+
+
+def test_many_are_approved_by_one_press_after_a_look_at_what_they_cost(house: House, woken: list[int]) -> None:
+    held = waiting(house, "60.00", "70.50", "80.00")
+    cause = next(g.cause for g in attention.groups(Transfer.objects.all()) if g.cause.code == "cost_above_ceiling")
+    client = client_of(house.person("operator"))
+    url = f"{reverse('admin:connector_cause')}?{cause.query}"
+    page = text(client.get(url))
+    assert "210.50 USD" in page and "70.50 USD" in page and "Approve these 3" in page
+    shown = ",".join(f"{t.pk}:{q.pk}" for t, q in held)
+    assert f'name="quotes" value="{shown}"' in page
+    quote(house, held[1][0], amount="99.00")  # quoted anew meanwhile: nobody has seen this price
+    act = reverse("admin:connector_cause_act")
+    told = text(client.post(act, {"do": "approve", "quotes": shown, "reason": " "}, follow=True))
+    assert "Give a reason" in told and not AuditEntry.objects.filter(act="approved").exists()
+    told = text(client.post(act, {"do": "approve", "quotes": shown, "reason": "month end"}, follow=True))
+    assert "2 approved." in told and "1 left out: The carrier has quoted anew" in told
+    states = [Transfer.objects.get(pk=t.pk).state for t, _ in held]
+    assert states == ["waiting", "needs_approval", "waiting"]
+    assert {e.facts["reason"] for e in AuditEntry.objects.filter(act="approved")} == {"month end"}
+
+
+def test_whoever_may_only_look_approves_none(house: House) -> None:
+    [(held, row)] = waiting(house, "60.00")
+    cause = next(g.cause for g in attention.groups(Transfer.objects.all()) if g.cause.code == "cost_above_ceiling")
+    act, told = reverse("admin:connector_cause_act"), {"do": "approve", "quotes": f"{held.pk}:{row.pk}", "reason": "x"}
+    viewer = client_of(house.person("viewer"))
+    page = text(viewer.get(f"{reverse('admin:connector_cause')}?{cause.query}"))
+    assert "60.00 USD" in page and "Approve this one" not in page
+    assert viewer.post(act, told).status_code == 403
+    client_of(build("omega").person("operator")).post(act, told)
+    held.refresh_from_db()
+    assert held.state == "needs_approval"
+
+
+def test_an_approval_wants_a_reason(house: House) -> None:
+    [(held, row)] = waiting(house, "60.00")
+    client = client_of(house.person("operator"))
+    url = reverse("admin:connector_transfer_do", args=[held.pk, "approve"])
+    assert "Give a reason" in text(client.post(url, {"quote": row.pk, "reason": ""}, follow=True))
+    held.refresh_from_db()
+    assert held.state == "needs_approval"

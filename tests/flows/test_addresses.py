@@ -186,18 +186,20 @@ def test_ship_to_the_proposed_address(world: World) -> None:
 def test_ship_as_written(world: World) -> None:
     transfer = refused(world, UNKNOWN)
     with pytest.raises(NotPossible):
-        transfers.decide_address(transfer, choice="proposed", actor="user:ann")
-    transfers.decide_address(transfer, choice="as_written", actor="user:ann")
+        transfers.decide_address(transfer, choice="proposed", actor="user:ann", reason="looks right")
+    transfers.decide_address(transfer, choice="as_written", actor="user:ann", reason="known to us")
     world.work()
     assert world.states() == {"done": 1} and shipped_to(world)["streetLines"] == [UNKNOWN]
     with pytest.raises(NotPossible):
-        transfers.decide_address(world.transfer(int(transfer.source_key.split(":")[1])), choice="as_written", actor="user:ann")
+        transfers.decide_address(
+            world.transfer(int(transfer.source_key.split(":")[1])), choice="as_written", actor="user:ann", reason="known to us"
+        )
 
 
 def test_a_decision_holds_for_the_address_it_was_made_on(world: World) -> None:
     transfer = refused(world, UNKNOWN)
     edit(world, int(transfer.source_key.split(":")[1]), ReceiverAddress1=TOWER)
-    transfers.decide_address(transfer, choice="as_written", actor="user:ann")
+    transfers.decide_address(transfer, choice="as_written", actor="user:ann", reason="known to us")
     world.work()
     again = Transfer.objects.get(pk=transfer.pk)
     assert (again.state, again.code) == ("failed", "address_doubtful") and creates(world) == 0

@@ -59,7 +59,7 @@ def test_ours_is_written_although_it_had_been_written_before(world: World) -> No
     world.work()
     transfer = world.transfer(number)
     assert (transfer.state, transfer.code) == ("failed", "field_conflict")
-    assert transfers.decide_field(transfer, keep="ours", actor="ann").done
+    assert transfers.decide_field(transfer, keep="ours", actor="ann", reason="theirs was a test").done
     world.work()
     assert world.transfer(number).state == "done"
     assert world.numbers() == {number: mine}

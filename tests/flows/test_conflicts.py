@@ -141,14 +141,14 @@ def test_write_ours(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
     small(settings)
     shipment_id, transfer = conflict(world, monkeypatch)
     with pytest.raises(ValueError, match="theirs"):
-        transfers.decide_field(transfer, keep="both", actor="ann")
+        transfers.decide_field(transfer, keep="both", actor="ann", reason="x")
     transfers.decide_field(transfer, keep="ours", actor="ann", reason="theirs is a typing error")
     world.work()
     assert world.transfer(shipment_id).state == "done"
     assert world.numbers() == {shipment_id: masters(world)[0]}
     assert creates(world) == 1
     with pytest.raises(NotPossible):
-        transfers.decide_field(world.transfer(shipment_id), keep="ours", actor="ann")
+        transfers.decide_field(world.transfer(shipment_id), keep="ours", actor="ann", reason="again")
 
 
 def test_a_field_filled_with_our_own_number_is_no_conflict(world: World, settings: Any) -> None:

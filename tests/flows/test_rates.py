@@ -128,7 +128,7 @@ def test_above_the_ceiling_a_person_approves_and_what_he_saw_is_bought(asking: W
     asking.work()
     assert asked(asking) == 1, "it waits for a person, not for the clock"
     with pytest.raises(NotPossible, match="quoted anew"):
-        transfers.approve(waiting, actor="ann", quote=str(quote.pk + 7))
+        transfers.approve(waiting, actor="ann", reason="urgent", quote=str(quote.pk + 7))
     assert transfers.approve(waiting, actor="ann", reason="urgent", quote=str(quote.pk)).done
     asking.work()
     assert asking.states() == {"done": 1} and creates(asking) == 1 and asked(asking) == 2
@@ -143,13 +143,13 @@ def test_what_has_become_dearer_since_the_approval_asks_again(asking: World, mon
     options(asking, cost_ceiling="1.00 USD")
     asking.ready()
     asking.sync()
-    transfers.approve(Transfer.objects.get(), actor="ann")
+    transfers.approve(Transfer.objects.get(), actor="ann", reason="urgent")
     monkeypatch.setattr(simulator_rating, "FUEL_PERCENT", Decimal("35"))
     asking.work()
     again = Transfer.objects.get()
     assert (again.state, again.code) == ("needs_approval", "cost_above_ceiling") and "was approved before" in again.message
     assert creates(asking) == 0
-    transfers.approve(again, actor="ann")
+    transfers.approve(again, actor="ann", reason="urgent")
     monkeypatch.setattr(simulator_rating, "FUEL_PERCENT", Decimal("10"))
     asking.work()
     assert asking.states() == {"done": 1} and creates(asking) == 1, "cheaper than approved is bought"
@@ -160,11 +160,11 @@ def test_the_approval_of_a_price_does_not_lift_the_purchases_per_hour(asking: Wo
     first, second = asking.ready(2)
     asking.sync()
     for number in (first, second):
-        transfers.approve(asking.transfer(number), actor="ann")
+        transfers.approve(asking.transfer(number), actor="ann", reason="urgent")
     asking.work()
     held = Transfer.objects.get(state="needs_approval")
     assert held.code == "purchases_per_hour" and creates(asking) == 1
-    transfers.approve(held, actor="ann")
+    transfers.approve(held, actor="ann", reason="urgent")
     asking.work()
     assert asking.states() == {"done": 2} and creates(asking) == 2
 
@@ -175,7 +175,7 @@ def test_another_currency_than_the_ceilings_is_not_compared(asking: World) -> No
     asking.sync()
     held = Transfer.objects.get()
     assert (held.state, held.code) == ("needs_approval", "cost_in_other_currency")
-    transfers.approve(held, actor="ann")
+    transfers.approve(held, actor="ann", reason="urgent")
     asking.work()
     assert asking.states() == {"done": 1}
 

@@ -27,6 +27,7 @@ from connector.services import audit, clock, mailing
 from connector.services.database import release_connection
 from connector.services.public_url import page_url
 from connector.services.shipments import NotPossible
+from integrations.base.drill import boundary
 
 USUAL_DAYS = 14
 MOST_DAYS = 60
@@ -143,8 +144,10 @@ def mail(made: Made, *, actor: str) -> LabelLink:
     else:
         message = _message(shipment, link, url)
         release_connection()  # a mail server may take its time
+        boundary("saving")
         try:
             faults = mailing.send([link.mail_to], *message)
+            boundary("write_sent")
             problem = "; ".join(faults).replace(link.mail_to, "the address")
         except mailing.Unreachable as error:
             problem = str(error)

@@ -114,6 +114,11 @@ def keep_accounting(run: Run, erp: Erp, shipment: Shipment | None, document: Doc
     if shipment is None or shipment.accounting is not None:
         return
     basis: FreightBasis = run.read(ACCOUNTING, _Basis(run, erp, ACCOUNTING, document), after=True)
+    # With the step and its calls: what is kept is never read again.
+    run.finishers.append(lambda: _kept(shipment, basis))
+
+
+def _kept(shipment: Shipment, basis: FreightBasis) -> None:
     freight.keep_accounting(shipment, basis.orders)
 
 

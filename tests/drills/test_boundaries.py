@@ -1,4 +1,7 @@
-"""ENGINE 6: a process dies at each named point; the next one finishes, and one label is bought."""
+"""ENGINE 6: a process dies at each named point; the next one finishes, and one label is bought.
+
+Between any two steps, with all options and for all kinds of documents: `test_matrix`.
+"""
 
 from __future__ import annotations
 
@@ -97,32 +100,3 @@ def test_look_ups_that_miss_at_first_then_find_what_a_killed_process_bought(site
     until("it is found", lambda: look_now(site) or site.states() == {"done": 1}, every_s=0.2)
     site.assert_each_shipped_once(ids)
     assert site.creates() == 1
-
-
-OF_KINDS = [
-    ("customer_order", "answer_received"),
-    ("purchase_order", "outcome_committed"),
-    ("purchase_order", "write_sent"),
-]
-
-
-@pytest.mark.parametrize(("kind", "name"), OF_KINDS)
-def test_orders_survive_a_kill_as_shipments_do(site_on: Callable[[str], Site], kind: str, name: str) -> None:
-    """Header and line get the number, and one label is bought, wherever the process ended."""
-    site = site_on("sqlite")
-    site.doc["integrations"][0]["options"] |= {"documents": [kind]}
-    ifs = site.doc["connections"][0]
-    ifs["credentials"] = {"client_id": "MLCC", "client_secret": "ifs-custom-secret"}
-    fields = {"tracking_field": "Cf_Tracking_No", "lines": {"tracking_field": "Cf_Tracking_No"}}
-    fields["lines"] |= {"gross_weight_field": "Cf_Gross_Weight"} if kind == "purchase_order" else {}
-    places = {"supplier_address": {"fields": {"phone": "Cf_Phone"}}} if kind == "purchase_order" else {}
-    ifs["settings"] |= {"realm": "custom1", kind: fields, **places}
-    site.configure()
-    site.ifs.make_orders("custom", kind=kind)
-    die_at(site, name)
-    site.run("sync", site.slug, "--wait", "15")
-    assert site.creates() == 1 == site.fedex.live_labels() and site.twice() == {} and site.states() == {"done": 1}
-    rows = site.ifs.state["tenants"]["custom"]["rows"]
-    entities = ("CustomerOrder", "CustomerOrderLine") if kind == "customer_order" else ("PurchaseOrder", "PurchaseOrderLine")
-    [made] = site.fedex.shipments()
-    assert [row["Cf_Tracking_No"] for entity in entities for row in rows[entity].values()] == [made.master] * 2

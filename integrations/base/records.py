@@ -179,7 +179,8 @@ class DocumentHead:
 class Standing:
     """What the header of an ERP document shows of its shipping: enough to compare, too little to ship.
 
-    `tracking_number` None: the connection has no field for it. `date` is the one that polls go by.
+    `tracking_number` None: the connection has no field for it. `date` is the one that polls go by. `shared_number` stands in a
+    field that several deliveries of one order share, so that it may be any delivery's.
     """
 
     key: str
@@ -190,6 +191,7 @@ class Standing:
     tracking_number: str | None
     forwarder: str = ""
     date: dt.datetime | None = None
+    shared_number: str = ""
 
 
 @dataclass(frozen=True, slots=True)

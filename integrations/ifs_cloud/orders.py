@@ -191,8 +191,9 @@ def header_standing(header: Row, lines: Sequence[Row], delivery: Delivery, order
     """What IFS shows of a delivery's shipping; the header's number speaks for it only if it is the order's only one (`alone`)."""
     stands, own = standing(header, lines, order), order.lines.tracking_field
     told = next((n for row in live_lines(lines, order) if (n := text(row, own))), "") if own else None
+    shared = text(header, order.tracking_field)
     if told is None and alone and order.tracking_field in header:
-        told = text(header, order.tracking_field)
+        told, shared = shared, ""
     return HeaderStanding(
         key=delivery.key,
         number=f"{delivery.order}/{delivery.release}",
@@ -202,7 +203,20 @@ def header_standing(header: Row, lines: Sequence[Row], delivery: Delivery, order
         tracking_number=told,
         forwarder=text(header, order.forwarder_field),
         date=moment(header, order.poll.date_field),
+        shared_number=shared,
     )
+
+
+def numbered_clause(order: OrderProfile, sites: Sequence[str], since: dt.date | None, after: str) -> str:
+    """The filter for orders of these sites whose header holds a number, in any state (sheet 4.3), behind an order's number."""
+    assert order.tracking_field is not None
+    where = [any_of(compare(order.site_field, "eq", site) for site in sites), compare(order.tracking_field, "ne", None)]
+    if since is not None:
+        # As for shipments: the date column, also where polls go by a stamp.
+        where.append(compare(order.poll.date_field, "ge", date_literal_value(replace(order.poll, stamp_field=None), since)))
+    if after:
+        where.append(compare(order.key, "gt", after))
+    return all_of(where)
 
 
 def live_lines(lines: Sequence[Row], order: OrderProfile) -> list[Row]:

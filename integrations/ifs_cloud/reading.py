@@ -250,16 +250,18 @@ class Reading:
         return {number: found.get(number) or Problem(_gone(number, broken)) for number in numbers}
 
     def list_numbered(self, query: ListQuery, after: str = "") -> Iterator[list[Standing]]:
-        """Yield pages of shipments that hold a tracking number; nothing where the profile names no field for it.
+        """Yield pages of documents that hold a tracking number; nothing where the profile names no field for it.
 
-        Nothing of orders: the field of their header is shared by deliveries, so that a number there proves little.
+        Of orders those whose header holds one, with all their deliveries.
         """
         _known_kind(query.kind)
-        if query.kind in ORDER_KINDS:
-            return
         shipment = self.profile.shipment
         if len(query.sites) > GROUP:
             raise ValueError(f"at most {GROUP} sites at once")
+        if query.kind in ORDER_KINDS:
+            codes = sorted({site.code for site in query.sites})
+            yield from self._orders[query.kind].numbered(codes, query.since, delivery_of(after).order if after else "")
+            return
         if shipment.tracking_field is None:
             return
         behind = mapping.shipment_of(after) if after else None

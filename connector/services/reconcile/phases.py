@@ -234,11 +234,15 @@ def compare_numbers(round_: Round, cursor: Mapping[str, Any]) -> Batch:
     if "group" not in cursor:
         return _numbers_again(round_, int(cursor.get("again", 0)))
     sites, group, after = round_.sites(), int(cursor["group"]), str(cursor.get("after", ""))
+    documents, kind = round_.integration.options.get("documents") or ["shipment"], int(cursor.get("kind", 0))
     here = sites[group * SITES : (group + 1) * SITES]
-    if not here or "shipment" not in (round_.integration.options.get("documents") or ["shipment"]):
+    if not here or kind >= len(documents):
         return Batch(EXTRA)
-    page: list[Standing] = next(round_.erp.list_numbered(ListQuery("shipment", tuple(here), _first_day(round_)), after), [])
-    following = {"group": group, "after": page[-1].key} if page else {"group": group + 1}
+    asked = ListQuery(documents[kind], tuple(here), _first_day(round_))
+    page: list[Standing] = next(round_.erp.list_numbered(asked, after), [])
+    last = group + 1 >= -(-len(sites) // SITES)
+    behind = {"group": 0, "kind": kind + 1} if last else {"group": group + 1, "kind": kind}
+    following = {"group": group, "kind": kind, "after": page[-1].key} if page else behind
     return _judge_numbers(round_, page, [one.key for one in page], following)
 
 
@@ -260,7 +264,8 @@ def _numbers_again(round_: Round, after: int) -> Batch:
 
 
 def _judge_numbers(round_: Round, page: Sequence[Standing], concluded: Sequence[str], cursor: Mapping[str, Any]) -> Batch:
-    ours = _ours_among(round_, {one.tracking_number.strip() for one in page if one.tracking_number})
+    numbers = {(number or "").strip() for one in page for number in (one.tracking_number, one.shared_number)} - {""}
+    ours = _ours_among(round_, numbers)
     records = {
         record.source_key: record
         for record in SourceRecord.objects.filter(
@@ -269,23 +274,31 @@ def _judge_numbers(round_: Round, page: Sequence[Standing], concluded: Sequence[
     }
     labelled = set(Shipment.objects.filter(record__in=records.values(), state="active").values_list("record", flat=True))
     other = round_.flows[FLOW].another_carrier
-    found = []
-    for one in page:
-        record, number = records.get(one.key), (one.tracking_number or "").strip()
+    found: list[Found] = []
+    told: set[tuple[str, str]] = set()
+    # What stands in a field of a document's own comes first: a shared one repeats it, and is told once for its order.
+    candidates = [(one, one.tracking_number, False) for one in page] + [(one, one.shared_number, True) for one in page]
+    for one, stands, shared in candidates:
+        record, number = records.get(one.key), (stands or "").strip()
         if not number or number in ours or not round_.carrier.is_number(number) or one.cancelled:
             continue
-        # Before the start, or told already by the comparison of our own label.
-        if record is not None and (record.before_start or record.pk in labelled):
+        # Before the start, or told already by the comparison of our own label (which does not look at shared fields).
+        if record is not None and (record.before_start or (record.pk in labelled and not shared)):
+            continue
+        order = one.key.rpartition("/")[0] or one.key
+        if (order, number) in told:
             continue
         if other is not None and other(round_.integration, one.forwarder):
             continue
+        told.add((order, number))
+        known = "another number" if record is not None and record.pk in labelled else "no label"
         found.append(
             Found(
                 "erp_extra",
                 _document(one.key),
                 one.key,
                 number,
-                ours="no label" if record is not None else "no label, never seen",
+                ours=known if record is not None else "no label, never seen",
                 erp=f"{number}, {one.state}",
                 mark=number,
                 record=record.pk if record is not None else None,

@@ -134,9 +134,8 @@ def _good(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _choose(results: list[dict[str, Any]], query: TrackQuery | None) -> dict[str, Any]:
     """The one that is ours where FedEx has used the number again (sheet 11.2)."""
     if query is not None and query.unique_id:
-        for result in results:
-            if _text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId")) == query.unique_id:
-                return result
+        ours = [r for r in results if _text(_dict(r.get("trackingNumberInfo")).get("trackingNumberUniqueId")) == query.unique_id]
+        results = ours or results
     if query is not None and query.ship_date is not None:
         dated = [(abs((day - query.ship_date).days), n) for n, r in enumerate(results) if (day := _ship_date(r)) is not None]
         if dated:
@@ -149,7 +148,7 @@ def _news(number: str, result: dict[str, Any], told_at: dt.datetime | None = Non
     delivery, place = _dict(result.get("deliveryDetails")), _sent_to(result)
     return ParcelNews(
         tracking_number=number,
-        scans=_scans(result),
+        scans=_scans(result, told_at),
         unique_id=_text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId"))[:80],
         ship_date=_ship_date(result),
         estimated_delivery=_estimated(result),
@@ -168,14 +167,14 @@ def _sent_to(result: dict[str, Any]) -> dict[str, Any]:
     return {} if events & ELSEWHERE else _dict(_dict(result.get("recipientInformation")).get("address"))
 
 
-def _scans(result: dict[str, Any]) -> tuple[Scan, ...]:
+def _scans(result: dict[str, Any], told_at: dt.datetime | None = None) -> tuple[Scan, ...]:
     unique = _text(_dict(result.get("trackingNumberInfo")).get("trackingNumberUniqueId"))
     scans = {}
     for event in _list(result.get("scanEvents"))[:SCANS_PER_PARCEL]:
         made = _scan(unique, event) if isinstance(event, dict) else None
         if made is not None:
             scans[made.key] = made
-    latest = _latest(unique, result, scans.values())
+    latest = _latest(unique, result, scans.values(), told_at)
     if latest is not None:
         scans[latest.key] = latest
     return tuple(scans.values())
@@ -200,8 +199,11 @@ def _scan(unique: str, event: dict[str, Any]) -> Scan | None:
     )
 
 
-def _latest(unique: str, result: dict[str, Any], scans: Any) -> Scan | None:
-    """The summary as an event, where no scan tells it: short pushes carry nothing else. None where it adds nothing."""
+def _latest(unique: str, result: dict[str, Any], scans: Any, told_at: dt.datetime | None) -> Scan | None:
+    """The summary as an event, where no scan tells it: short pushes carry nothing else. None where it adds nothing.
+
+    Its time is one that FedEx states, else that of the newest scan, else when the push was made.
+    """
     detail = _dict(result.get("latestStatusDetail"))
     code = _text(detail.get("code")) or _text(detail.get("derivedCode"))
     status = status_of(detail.get("derivedCode"), derived=True) or status_of(detail.get("code"))
@@ -210,17 +212,19 @@ def _latest(unique: str, result: dict[str, Any], scans: Any) -> Scan | None:
     times = {_text(t.get("type")): moment(t.get("dateTime")) for t in map(_dict, _list(result.get("dateAndTimes")))}
     known = sorted((scan.at, scan.status) for scan in scans)
     if status == state.DELIVERED:
-        at = times.get("ACTUAL_DELIVERY") or (known[-1][0] if known else None)
+        at = times.get("ACTUAL_DELIVERY") or (known[-1][0] if known else told_at)
         if at is None:
             return None
         if any(told == state.RETURNING for _, told in known):
             status = state.RETURNED  # delivered at the shipper, whatever the times of the scans say (sheet 11.3)
         elif any(told == state.DELIVERED for _, told in known):
             return None
-    elif known:
+    elif any(told for _, told in known):
         return None  # the scans say it themselves, with their own times
+    elif known:
+        at = known[-1][0]
     else:
-        at = times.get("ACTUAL_PICKUP") or times.get("SHIPMENT_DATA_RECEIVED") or times.get("SHIP")
+        at = times.get("ACTUAL_PICKUP") or times.get("SHIPMENT_DATA_RECEIVED") or times.get("SHIP") or told_at
         if at is None:
             return None
     text = _text(detail.get("description")) or _text(detail.get("statusByLocale"))

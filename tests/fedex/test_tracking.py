@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from integrations.base.tracking import TrackQuery, UnreadablePush, state_of
+from integrations.base.tracking import ParcelNews, TrackQuery, UnreadablePush, state_of
 from integrations.fedex.tracking import build_proof, build_track, moment, read_news, read_push
 
 
@@ -78,6 +78,35 @@ def test_delivered_only_without_a_return_whatever_the_times_say() -> None:
     assert _state(result(there, GOOD, **delivered)) == "delivered"
     assert _state(result(back, there, GOOD, **delivered)) == "returned"
     assert _state(result(back, there, GOOD, latestStatusDetail={"code": "RS", "derivedCode": "RS"})) == "returning"
+
+
+def test_the_summary_counts_where_no_scan_says_anything() -> None:
+    """A code that nobody has told us about moves nothing (sheet 14), and hides nothing either."""
+    odd = scan("2026-11-04T12:00:00-06:00", "ZZ")
+    late = {"code": "FD", "derivedCode": "RL", "statusByLocale": "Running Late"}
+    assert _state(result(odd, latestStatusDetail=late)) == "in_transit"
+    assert _state(result(odd, GOOD, latestStatusDetail={"code": "OC"})) == "in_transit", "scans that say something go first"
+    assert _state(result(odd, latestStatusDetail={"code": "RL", "derivedCode": "RL"})) == ""
+
+
+def test_a_push_without_any_time_counts_from_when_it_was_made() -> None:
+    short = result(latestStatusDetail={"code": "DL", "derivedCode": "DL"})
+    [news] = read_push(push(short, outputMetaData=[{"timestamp": "2026-11-04T19:00:00Z", "attempt": "2"}]))
+    assert [(s.status, s.at) for s in news.scans] == [("delivered", dt.datetime(2026, 11, 4, 19, tzinfo=dt.UTC))]
+    [news] = read_push(push(short))
+    assert news.scans == ()
+
+
+def test_of_two_uses_of_a_number_under_one_id_the_dates_tell_ours() -> None:
+    """FedEx's ids tell uses apart; where one is left out of the id, or repeated, the ship date does (sheet 11.2)."""
+    info = {"trackingNumberInfo": {"trackingNumber": "7", "trackingNumberUniqueId": "1~7~FX"}}
+    old, new = (
+        result(scan(f"{day}T12:00:00-06:00", code), dateAndTimes=[{"type": "SHIP", "dateTime": f"{day}T00:00:00-06:00"}]) | info
+        for day, code in (("2025-03-31", "DL"), ("2026-11-02", "IT"))
+    )
+    payload = json.loads(push(old, new))
+    found = read_news(payload, [TrackQuery("7", dt.date(2026, 11, 2), "1~7~FX")])["7"]
+    assert isinstance(found, ParcelNews) and [s.status for s in found.scans] == ["in_transit"]
 
 
 def test_the_time_of_delivery_is_the_one_that_fedex_states() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
+import json
 import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection as database
 from django.test import Client
 from django.test.client import RequestFactory
@@ -19,7 +21,9 @@ from django_q.models import OrmQ
 from connector import views
 from connector.models import WebhookDelivery
 from connector.services import webhooks
+from tests.flows import parcels
 from tests.flows.parcels import TOKEN, post
+from tests.flows.support import later
 from tests.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,6 +58,21 @@ def test_a_post_costs_two_statements_and_a_storm_one_wake_up(door: World, monkey
     assert len(told) == 40, [q["sql"][:80] for q in told][:6]
     assert WebhookDelivery.objects.count() == 11
     assert OrmQ.objects.count() == 1
+
+
+def test_sync_takes_in_what_was_posted(door: World, settings: Any) -> None:
+    """A script without workers sees a push in the ERP's record after its next `sync`."""
+    parcels.set_out(door, settings, 1)
+    [(shipment_id, number)] = door.numbers().items()
+    later(door, 600)  # before its first turn to be asked for
+    door.fedex.scan(number, "PU")
+    raw = json.dumps(parcels.answer(door, number)).encode()
+    asked = door.fedex.counts[parcels.TRACK]
+    assert post(raw) == 200
+    out = io.StringIO()
+    call_command("sync", "acme-ifs-fedex", json=True, stdout=out)
+    assert json.loads(out.getvalue())["run"]["done"] == 1 and door.fedex.counts[parcels.TRACK] == asked
+    assert WebhookDelivery.objects.get().state == "done" and "picked" in parcels.note(door, shipment_id).lower()
 
 
 def test_workers_that_do_not_come_are_not_called_for_ever(door: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def _latest(unique: str, result: dict[str, Any], scans: Any, told_at: dt.datetim
             status = state.RETURNED  # delivered at the shipper, whatever the times of the scans say (sheet 11.3)
         elif any(told == state.DELIVERED for _, told in known):
             return None
-    elif any(told for _, told in known):
+    elif not _is_ahead(status, [told for _, told in known if told]):
         return None  # the scans say it themselves, with their own times
     elif known:
         at = known[-1][0]
@@ -230,6 +230,15 @@ def _latest(unique: str, result: dict[str, Any], scans: Any, told_at: dt.datetim
     text = _text(detail.get("description")) or _text(detail.get("statusByLocale"))
     place = _place(_dict(detail.get("scanLocation")))
     return Scan(_key(unique, at, code, "latest", ""), at, status, code[:20], text[:300], place)
+
+
+def _is_ahead(status: str, told: Sequence[str]) -> bool:
+    """Whether a summary says more than the scans, of which the newest is the last: it may only move a parcel forward."""
+    if not told:
+        return True
+    if told[-1] not in state.PROGRESS:
+        return False
+    return status not in state.PROGRESS or state.PROGRESS.index(status) > state.PROGRESS.index(told[-1])
 
 
 def _key(unique: str, at: dt.datetime, *parts: str) -> str:

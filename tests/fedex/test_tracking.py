@@ -89,6 +89,22 @@ def test_the_summary_counts_where_no_scan_says_anything() -> None:
     assert _state(result(odd, latestStatusDetail={"code": "RL", "derivedCode": "RL"})) == ""
 
 
+@pytest.mark.parametrize(
+    ("newest", "summary", "expected"),
+    [
+        ("OC", {"code": "CA", "derivedCode": "CA"}, "cancelled"),
+        ("AR", {"code": "OD", "derivedCode": "OD"}, "out_for_delivery"),
+        ("AR", {"code": "DE", "derivedCode": "DE"}, "exception"),
+        ("AR", {"code": "RS", "derivedCode": "RS"}, "returning"),
+        ("OD", {"code": "IT", "derivedCode": "IT"}, "out_for_delivery"),
+        ("DL", {"code": "IT", "derivedCode": "IT"}, "delivered"),
+    ],
+)
+def test_a_summary_that_is_ahead_of_the_scans_counts(newest: str, summary: dict[str, str], expected: str) -> None:
+    """The state is that of the latest status (sheet 14); a list of scans may be short of it, or not asked for (sheet 11.1)."""
+    assert _state(result(scan("2026-11-02T08:00:00-06:00", newest), latestStatusDetail=summary)) == expected
+
+
 def test_a_push_without_any_time_counts_from_when_it_was_made() -> None:
     short = result(latestStatusDetail={"code": "DL", "derivedCode": "DL"})
     [news] = read_push(push(short, outputMetaData=[{"timestamp": "2026-11-04T19:00:00Z", "attempt": "2"}]))

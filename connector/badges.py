@@ -7,15 +7,15 @@ from django.utils.safestring import SafeString
 
 _BY_COLOUR = {
     "good": "done ok active",
-    "calm": "looking off waiting running skipped cancelled voided unknown not_checked absent known closed",
-    "warn": "resting voiding look late deadline budget brake in_doubt needs_approval warning open sent pending probing",
+    "calm": "looking off waiting running skipped cancelled voided unknown not_checked absent known closed applying discarded",
+    "warn": "resting voiding look late deadline budget brake in_doubt needs_approval warning open sent pending probing"
+    " columns ready",
     "bad": "failed refused paused",
 }
 COLOURS = {state: colour for colour, states in _BY_COLOUR.items() for state in states.split()} | {
     "on time": "good",
     "not yet": "calm",
 }
-COLOURS |= {"on time": "good", "not yet": "calm"}
 
 
 def badge(state: str, label: str) -> SafeString:

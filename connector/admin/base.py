@@ -35,6 +35,24 @@ def actor_of(request: HttpRequest) -> str:
     return f"user:{request.user.get_username()}"
 
 
+TYPED = "mlc-typed"
+
+
+def kept_for(request: HttpRequest, obj: Model, act: str) -> None:
+    """Keep what was typed into a form whose act was refused until the row's page is shown again: nobody types it twice."""
+    told = {name: value[:500] for name, value in request.POST.items() if name != "csrfmiddlewaretoken" and isinstance(value, str)}
+    request.session[TYPED] = {"row": f"{obj._meta.label}:{obj.pk}", "act": act, "told": told}
+
+
+def typed_before(request: HttpRequest, obj: Model | None) -> dict[str, dict[str, str]]:
+    """What was typed into a refused form of this row's page just now, by act (with _ for -) and field; told once."""
+    kept = request.session.get(TYPED) if obj is not None else None
+    if kept is None or obj is None or kept["row"] != f"{obj._meta.label}:{obj.pk}":
+        return {}
+    del request.session[TYPED]
+    return {kept["act"].replace("-", "_"): kept["told"]}
+
+
 class TenantFilter(SimpleListFilter):
     """By tenant, for those who see several."""
 
@@ -169,10 +187,9 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
             raise PermissionDenied
         try:
             messages.success(request, getattr(self, method)(request, obj))
-        except NotPossible as error:
+        except (NotPossible, InvalidConfiguration) as error:
             messages.error(request, str(error))
-        except InvalidConfiguration as error:
-            messages.error(request, str(error))
+            kept_for(request, obj, act)
         return HttpResponseRedirect(self.after_act(request, obj))
 
     def after_act(self, request: HttpRequest, obj: Any) -> str:
@@ -203,6 +220,7 @@ class TenantAdmin(ModelAdmin):  # type: ignore[misc]
             "may_operate": obj is not None and self.may(request, "operate", obj),
             "may_administer": obj is not None and self.may(request, "administer", obj),
             "has_view_permission": True,
+            "typed": typed_before(request, obj),
         }
         return TemplateResponse(request, template, shown | context)
 

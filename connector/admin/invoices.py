@@ -24,7 +24,6 @@ from integrations import registry
 from integrations.base.vendor import Role
 
 Line = InvoiceLine.State
-BADGES = {"columns": "warn", "ready": "warn", "applying": "running", "done": "done", "discarded": "cancelled"}
 SHOWN = 50
 
 
@@ -68,7 +67,7 @@ class InvoiceFileAdmin(TenantAdmin):
 
     @display(description="State")
     def display_state(self, obj: InvoiceFile) -> SafeString:
-        return badge(BADGES[obj.state], obj.get_state_display())
+        return badge(obj.state, obj.get_state_display())
 
     @display(description="By")
     def display_by(self, obj: InvoiceFile) -> str:
@@ -136,7 +135,13 @@ class InvoiceFileAdmin(TenantAdmin):
         """How many lines stand where."""
         ready, applied = (found.get(state, (0, 0))[0] for state in (Line.READY, Line.APPLIED))
         counts = [(state, Line(state).label, *found[state]) for state in Line.values if state in found]
-        return {"counts": counts, "ready": ready, "applied": applied, "moving": obj.state == InvoiceFile.State.APPLYING}
+        return {
+            "counts": counts,
+            "held": Line.HELD in found,
+            "ready": ready,
+            "applied": applied,
+            "moving": obj.state == InvoiceFile.State.APPLYING,
+        }
 
     def columns_of(self, obj: InvoiceFile) -> dict[str, Any]:
         """The choice of columns, with what the first rows hold, while the rows are still there."""

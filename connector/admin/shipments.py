@@ -32,6 +32,7 @@ from connector.admin.costs import CostPages, cost_context
 from connector.admin.label_links import LinkPages, link_context
 from connector.admin.month_end import MonthEndPages, csv_response
 from connector.admin.rates import ask_for, quote_context
+from connector.admin.related import related_context
 from connector.admin.story import story_context
 from connector.admin.voids import VoidPages
 from connector.filters import ShipmentFilters
@@ -39,7 +40,7 @@ from connector.models import Export, Integration, Label, Proof, Reference, Saved
 from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments, written
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
-from connector.words import document, number_meant
+from connector.words import ATTENTION, document, number_meant
 from integrations.base.tracking import FINAL
 
 SENTENCES = {
@@ -73,7 +74,8 @@ def shown(name: str) -> Any:
             case "cost_kind":
                 return obj.get_cost_kind_display()
             case "written_at":
-                return "written" if obj.written_at else "not yet"
+                told = "no field for the number" if getattr(obj, "without_number", False) else "written"
+                return told if obj.written_at else "not yet"
             case "document_number":
                 return document(obj.source_key)
         value = getattr(obj, name)
@@ -108,6 +110,10 @@ class HistoryList(ChangeList):  # type: ignore[misc]
         told = {"size": self.list_per_page, "tenants": self.tenants, "columns": chosen}
         found = history.page(self.queryset, self.order, **told, **self.places)
         self.result_list = found.rows
+        if "written_at" in chosen:
+            unsaid = written.without_number(row.record_id for row in found.rows if row.written_at)
+            for row in found.rows:
+                row.without_number = row.record_id in unsaid  # type: ignore[attr-defined]
         self.newer_url = self.get_query_string({"before": found.newer}) if found.newer else ""
         self.older_url = self.get_query_string({"after": found.older}) if found.older else ""
         self.first_url = self.get_query_string() if found.newer or (self.places["after"] and not found.rows) else ""
@@ -331,8 +337,10 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
             | cost_context(obj)
             | link_context(obj, packages)
             | quote_context(obj.transfer, obj)
+            | related_context(obj.record, [obj])
             | {
                 "sentence": SENTENCES[obj.state],
+                "attention": ATTENTION.get(obj.transfer.attention or "", ""),
                 "packages": packages,
                 "proof_missing": any(unproven),
                 "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,

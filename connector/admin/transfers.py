@@ -8,17 +8,20 @@ from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter, action, display
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from connector import asked, permissions
 from connector.admin.attention import CausePages
 from connector.admin.base import ROW_FORM, TenantAdmin, TenantFilter, actor_of, badge
 from connector.admin.rates import QuotePages, quote_context
+from connector.admin.related import related_context
 from connector.admin.story import CallPages, story_context
 from connector.models import Integration, Shipment, Transfer
 from connector.services import addresses, story, transfers
 from connector.services.shipments import NotPossible
-from connector.times import column
+from connector.times import moment
 from connector.words import ATTENTION, SENTENCES, document, words
 
 
@@ -85,9 +88,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
         "display_message",
         "display_handling",
         "display_step",
-        "display_tries",
-        column("due_at", "Due"),
-        column("updated_at", "Changed"),
+        "display_when",
         "display_replay",
     )
     list_display_links = ("display_document",)
@@ -144,11 +145,15 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
 
     @display(description="Step")
     def display_step(self, obj: Transfer) -> str:
-        return words(obj.step) if obj.step else ""
+        step = words(obj.step) if obj.step else ""
+        return f"{step} ({obj.attempts} tries)" if obj.attempts > 1 else step
 
-    @display(description="Tries")
-    def display_tries(self, obj: Transfer) -> int:
-        return obj.attempts
+    @display(description="Changed, or due")
+    def display_when(self, obj: Transfer) -> SafeString:
+        """When it last changed; when its turn is, where it waits for one."""
+        if obj.state in ("waiting", "in_doubt"):
+            return format_html("due {}", moment(obj.due_at))
+        return format_html("{}", moment(obj.updated_at))
 
     @display(description="Taken by")
     def display_handling(self, obj: Transfer) -> str:
@@ -228,14 +233,21 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
         transfers.acknowledge(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))
         return "Marked as looked at; the history keeps it."
 
+    def after_act(self, request: HttpRequest, obj: Any) -> str:
+        if request.POST.get("back") == "shipment" and (bought := Shipment.objects.filter(transfer=obj).first()) is not None:
+            return reverse("admin:connector_shipment_change", args=[bought.pk])
+        return super().after_act(request, obj)
+
     # -- the page --------------------------------------------------------------------------------------
 
     def detail_context(self, request: HttpRequest, obj: Transfer) -> dict[str, Any]:
         told = story_context(obj)
         open_send = transfers.open_among(told["sends"])
+        shipments = list(Shipment.objects.filter(record=obj.record_id).order_by("pk"))
         return (
             told
             | quote_context(obj)
+            | related_context(obj.record, shipments)
             | {
                 "title": self.display_document(obj),
                 "address": addresses.seen(told["steps"]),
@@ -245,7 +257,7 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
                 "open_send": open_send,
                 "may_act": obj.state not in ("done", "running") or bool(obj.attention) or open_send is not None,
                 "conflict": obj.error if obj.code == "field_conflict" and obj.state == "failed" else None,
-                "shipments": Shipment.objects.filter(record=obj.record_id).order_by("pk"),
+                "shipments": shipments,
                 "others": Transfer.objects.filter(record=obj.record_id).exclude(pk=obj.pk).order_by("revision"),
             }
         )

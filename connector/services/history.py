@@ -284,6 +284,7 @@ def with_columns(rows: QuerySet[Shipment], columns: Iterable[str], order: Order)
     wanted |= {order.column} if order.column else set()
     named = [name for name in _NAMED if name in wanted]
     extra = {"currency"} if "cost" in wanted else set()
+    extra |= {"record"} if "written_at" in wanted else set()
     only = (wanted - set(named)) | extra | {f"{name}__name" for name in named}
     rows = rows.select_related(None)
     return (rows.select_related(*named) if named else rows).only(*only)

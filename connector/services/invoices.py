@@ -319,6 +319,8 @@ def accept(file: InvoiceFile, shipment_id: int, *, actor: str, reason: str) -> N
 
 def discard(file: InvoiceFile, *, actor: str, reason: str) -> None:
     """Put a file away: nothing more of it is applied; what was applied stays. Raises NotPossible."""
+    if not reason.strip():
+        raise NotPossible("Give a reason: it is kept with the file.")
     with transaction.atomic():
         found = _locked(file, File.COLUMNS, File.READY)
         found.lines.update(cells=None)

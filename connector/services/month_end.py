@@ -232,7 +232,17 @@ def lines_of(wanted: Wanted, rows: Sequence[Shipment]) -> list[Line]:
 
 _READ = (
     *("tenant", "master_tracking_number", "document_number", "state", "ship_date", "created_at", "delivered_at", "status"),
-    *("company_code", "cost_center", "freight_account", "cost", "currency", "cost_kind", "quoted_cost", "quoted_currency"),
+    *(
+        "source_key",
+        "company_code",
+        "cost_center",
+        "freight_account",
+        "cost",
+        "currency",
+        "cost_kind",
+        "quoted_cost",
+        "quoted_currency",
+    ),
     *("rated_cost", "invoiced_cost", "accounting", "carrier__name", "integration__name"),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from connector.models import Shipment, Step
 
@@ -30,6 +30,13 @@ def not_written(skipped: Sequence[str]) -> str:
 
 _ABSENT = "no field "
 """How an adapter names a field that the ERP turned out not to have."""
+
+
+def without_number(records: Iterable[int]) -> set[int]:
+    """Which of these records the last write-back told no tracking number, since the profile names no field for it; one query."""
+    steps = Step.objects.filter(record__in=list(records), name="write tracking", state=Step.State.DONE).order_by("pk")
+    last = dict(steps.values_list("record_id", "result__skipped"))
+    return {record for record, skipped in last.items() if "tracking_field" in (skipped or ())}
 
 
 def left_out(shipment: Shipment) -> str:

@@ -162,9 +162,9 @@ def _doubtful(run: Run, check: AddressCheck, mark: str, code: str | None = None)
     return AddressDoubtful(
         says.get(check.verdict, f"{name} doubts the recipient's address.") + " Nothing was bought.",
         code=code,
-        remedy="Correct it in the ERP, or choose below: ship to the proposed address, or as written."
+        remedy="Correct it in the ERP, or choose on the transfer's page: ship to the proposed address, or as written."
         if check.proposed is not None
-        else "Correct it in the ERP, or choose below: ship as written.",
+        else "Correct it in the ERP, or choose on the transfer's page: ship as written.",
         field="recipient",
         vendor=run.job.target.vendor,
         operation=CHECK,

@@ -203,7 +203,7 @@ def test_one_sees_ones_own(houses: tuple[House, House]) -> None:
     mine = houses[0]
     client = client_of(mine.person("viewer"))
     for name, url in pages_of(mine).items():
-        if not name.startswith(("edit", "new")):
+        if not name.startswith(("edit", "new", "before")):  # pages of acts that a viewer has not
             assert client.get(url).status_code == 200, name
 
 

@@ -245,14 +245,16 @@ def test_from_the_file_to_the_cost_in_the_console(house: House) -> None:
     file = InvoiceFile.objects.get()
     assert "5.00 USD" in text and "<b>x" not in text and "/" not in file.name
     do = lambda act, **told: client.post(reverse("admin:connector_invoicefile_do", args=[file.pk, act]), told, follow=True)  # noqa: E731
+    assert "Give a reason" in do("discard").content.decode()
     assert "Give a reason" in do("apply").content.decode()
-    assert "Largest" in do("rule", rule="tolerance", tolerance="x").content.decode()
+    refused = do("rule", rule="tolerance", tolerance="5,00").content.decode()
+    assert "as an amount, such as 5.00" in refused and 'value="5,00"' in refused, "what was typed stays to be mended"
     do("rule", rule="tolerance", tolerance="1")
     assert "larger than 1" in do("apply", reason="x").content.decode()
     do("accept", shipment=made.pk, reason="reweighed")
     made.refresh_from_db()
     assert made.cost == 25
-    assert "Put away" in do("discard").content.decode()
+    assert "Put away" in do("discard", reason="read twice").content.decode()
     assert client.get(reverse("admin:connector_invoicefile_progress", args=[file.pk])).status_code == 200
     for state in InvoiceLine.State.values:
         assert (

@@ -51,6 +51,8 @@ SENTENCES = {
 SHOWN_BY_BROWSERS = ("application/pdf", "image/png")
 PRINTER_COMMANDS = ("application/zpl", "application/epl")
 PLACES = ("after", "before")
+WHOLE = "whole"
+"""Look until the page is full, however long that takes."""
 
 
 def query_of(told: QueryDict) -> str:
@@ -95,7 +97,8 @@ class HistoryList(ChangeList):  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         self.places = {name: self.params.pop(name, "") for name in PLACES}
-        for name in PLACES:
+        self.whole = self.params.pop(WHOLE, "") == "1"
+        for name in (*PLACES, WHOLE):
             self.filter_params.pop(name, None)
         self.filters = self.model_admin.filters_of(request, request.GET)
         self.tenants = self.filters.tenants
@@ -107,13 +110,16 @@ class HistoryList(ChangeList):  # type: ignore[misc]
     def get_results(self, request: HttpRequest) -> None:
         self.order = self.filters.order
         chosen = self.model_admin.columns_of(request)
-        told = {"size": self.list_per_page, "tenants": self.tenants, "columns": chosen}
+        told = {"size": self.list_per_page, "tenants": self.tenants, "columns": chosen, "whole": self.whole}
         found = history.page(self.queryset, self.order, **told, **self.places)
         self.result_list = found.rows
         if "written_at" in chosen:
             unsaid = written.without_number(row.record_id for row in found.rows if row.written_at)
             for row in found.rows:
                 row.without_number = row.record_id in unsaid  # type: ignore[attr-defined]
+        self.reached = found.reached
+        self.looking_back = bool(found.reached and self.places["before"])
+        self.whole_url = self.get_query_string({**self.places, WHOLE: "1"}) if found.reached is not None else ""
         self.newer_url = self.get_query_string({"before": found.newer}) if found.newer else ""
         self.older_url = self.get_query_string({"after": found.older}) if found.older else ""
         self.first_url = self.get_query_string() if found.newer or (self.places["after"] and not found.rows) else ""

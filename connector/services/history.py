@@ -8,6 +8,7 @@ shipments arrive in between.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -15,10 +16,11 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import BooleanField, DateField, DateTimeField, DecimalField, F, Func, QuerySet, Value
+from django.db.models import BooleanField, DateField, DateTimeField, DecimalField, F, Func, Q, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
 from connector.models import Reference, Shipment
+from connector.services import database
 
 MERGED = 20
 """Up to so many tenants are read one by one and merged; beyond, the database sorts what it may."""
@@ -29,6 +31,16 @@ SUGGESTED = ("service", "company_code", "site", "cost_center")
 
 LOOKED_AHEAD = 12_000
 """So many hits of a search are read before the page is asked for; of more the database walks the newest shipments first."""
+
+
+GIVEN_S = 0.1
+"""So long a page may look for its rows by whatever index the database chooses. Then it walks, and says how far it came:
+no set of indexes answers every pair of common values that never meet."""
+WALKED = 10_000
+"""Rows of each tenant on the first part of that walk; how fast it went says how long the second part is."""
+WALK_S = 0.06
+LONGEST = 200_000
+_PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +118,33 @@ _FIELDS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page and where its neighbours begin ("" where there is none)."""
+    """One page and where its neighbours begin ("" where there is none).
+
+    `reached`: the shipment as far as which was looked; what lies behind it was not looked at. None: the page is whole.
+    """
 
     rows: list[Shipment]
     newer: str = ""
     older: str = ""
+    reached: Shipment | None = None
 
 
 def _row(*parts: Any) -> Func:
     return Func(*parts, template="(%(expressions)s)", output_field=BooleanField())
 
 
-def _beyond(order: Order, value: Any, pk: int, *, descending: bool) -> Func:
+def _beyond(order: Order, value: Any, pk: int, sign: str) -> Func:
     """(column, id) < (value, pk), as one comparison of rows: an index finds its place at once, however many are equal."""
     field = _FIELDS[order.column]
     ours, theirs = _row(F(order.column), F("pk")), _row(Value(value, output_field=field), Value(pk))
-    return Func(
-        ours, theirs, arg_joiner=" < " if descending else " > ", template="(%(expressions)s)", output_field=BooleanField()
-    )
+    return Func(ours, theirs, arg_joiner=f" {sign} ", template="(%(expressions)s)", output_field=BooleanField())
+
+
+_Place = tuple[Any, int]
+
+
+def _place_of(order: Order, row: Shipment) -> _Place:
+    return (getattr(row, order.column) if order.column else None, row.pk)
 
 
 def cursor_of(order: Order, row: Shipment) -> str:
@@ -134,7 +155,7 @@ def cursor_of(order: Order, row: Shipment) -> str:
     return f"{format(value, 'f') if isinstance(value, Decimal) else value.isoformat()}~{row.pk}"
 
 
-def _read_cursor(order: Order, text: str) -> tuple[Any, int] | None:
+def _read_cursor(order: Order, text: str) -> _Place | None:
     """The place an address names; None when it names none in this order."""
     value, _, pk = text.rpartition("~")
     if not pk.isascii() or not pk.isdigit() or len(pk) > 18:
@@ -160,49 +181,104 @@ def _ordered(rows: QuerySet[Shipment], order: Order, *, backwards: bool = False)
     return rows.filter(**{f"{order.column}__isnull": False}).order_by(f"{sign}{order.column}", f"{sign}pk")
 
 
-def _from(rows: QuerySet[Shipment], order: Order, place: tuple[Any, int] | None, *, backwards: bool) -> QuerySet[Shipment]:
+def _from(
+    rows: QuerySet[Shipment], order: Order, place: _Place | None, *, backwards: bool, until: _Place | None = None
+) -> QuerySet[Shipment]:
+    """The rows behind a place, up to another one (with it)."""
     found = _ordered(rows, order, backwards=backwards)
-    if place is None:
-        return found
     descending = order.descending != backwards
-    if not order.column:
-        return found.filter(**{"pk__lt" if descending else "pk__gt": place[1]})
-    return found.filter(_beyond(order, *place, descending=descending))
+    bounds = (
+        (place, "lt", "<") if descending else (place, "gt", ">"),
+        (until, "gte", ">=") if descending else (until, "lte", "<="),
+    )
+    for bound, lookup, sign in bounds:
+        if bound is not None:
+            found = found.filter(_beyond(order, *bound, sign) if order.column else Q(**{f"pk__{lookup}": bound[1]}))
+    return found
 
 
 def _first(
     rows: QuerySet[Shipment],
     order: Order,
-    place: tuple[Any, int] | None,
+    place: _Place | None,
     count: int,
     tenants: Sequence[int],
     columns: Iterable[str],
     *,
     backwards: bool = False,
+    until: _Place | None = None,
 ) -> list[Shipment]:
-    """The first rows from a place on.
+    """The first rows from a place on, up to another one where it is given.
 
     Indexes begin with the tenant, so that an order over several tenants has no index: each tenant gives its first rows by
     its own, and the first of these are the first of all. Only ids are looked for, which an index often tells alone; the
     rows are read for those that are shown.
     """
     if not 1 <= len(tenants) <= MERGED:
-        return list(with_columns(_from(rows, order, place, backwards=backwards), columns, order)[:count])
+        return list(with_columns(_from(rows, order, place, backwards=backwards, until=until), columns, order)[:count])
+    mine = [rows.filter(tenant=tenant) for tenant in tenants]
+    # Without the filters: they hold for the ids already, and asked again they cost as much again.
+    found = _merged(_from(one, order, place, backwards=backwards, until=until)[:count] for one in mine)
+    return list(with_columns(_ordered(found, order, backwards=backwards), columns, order)[:count])
+
+
+def _merged(several: Iterable[QuerySet[Shipment]]) -> QuerySet[Shipment]:
+    """The shipments in any of these, each of which may be cut off at some number."""
     parts: list[str] = []
     values: list[Any] = []
-    for number, tenant in enumerate(tenants):
-        one = _from(rows.filter(tenant=tenant), order, place, backwards=backwards).values("pk")[:count]
+    for number, one in enumerate(several):
         try:
-            sql, told = one.query.sql_with_params()
+            sql, told = one.values("pk").query.sql_with_params()
         except EmptyResultSet:
             continue
         parts.append(f"SELECT * FROM ({sql}) AS t{number}")
         values += told
-    if not parts:
-        return []
-    # Without the filters: they hold for the ids already, and asked again they cost as much again.
-    found = Shipment.objects.filter(pk__in=RawSQL(" UNION ALL ".join(parts), values))
-    return list(with_columns(_ordered(found, order, backwards=backwards), columns, order)[:count])
+    return Shipment.objects.filter(pk__in=RawSQL(" UNION ALL ".join(parts), values)) if parts else Shipment.objects.none()
+
+
+def _looked(
+    rows: QuerySet[Shipment],
+    order: Order,
+    place: _Place | None,
+    count: int,
+    tenants: Sequence[int],
+    columns: Iterable[str],
+    *,
+    backwards: bool = False,
+) -> tuple[list[Shipment], Shipment | None]:
+    """The first rows from a place on, and how far was looked; None: as far as was needed.
+
+    Where the database does not find them soon, the rows of the order itself are walked, so many that it takes no time.
+    """
+    try:
+        with database.at_most(GIVEN_S):
+            return _first(rows, order, place, count, tenants, columns, backwards=backwards), None
+    except database.TookTooLong:
+        pass
+    found: list[Shipment] = []
+    end, length = None, WALKED
+    begun = time.perf_counter()
+    for _ in range(_PARTS):
+        end = _end(order, place, length, tenants, backwards=backwards)
+        until = _place_of(order, end) if end is not None else None
+        wanted = count - len(found)
+        found += _first(rows, order, place, wanted, tenants, columns, backwards=backwards, until=until)
+        if end is None or len(found) >= count:
+            break
+        took = time.perf_counter() - begun
+        length = min(LONGEST, int(WALKED * (WALK_S - took) / took))
+        if length < WALKED:
+            break
+        place = until
+    return found, end
+
+
+def _end(order: Order, place: _Place | None, length: int, tenants: Sequence[int], *, backwards: bool) -> Shipment | None:
+    """Where so many rows of each tenant have been walked, whether they fit or not; None: that is behind the last one."""
+    theirs = [{"tenant": tenant} for tenant in tenants] if len(tenants) <= MERGED else [{"tenant__in": tenants}]
+    mine = (Shipment.objects.filter(**one) for one in theirs)
+    ends = (_from(one, order, place, backwards=backwards)[length - 1 : length] for one in mine)
+    return _ordered(_merged(ends), order, backwards=backwards).first()
 
 
 def page(
@@ -214,23 +290,38 @@ def page(
     size: int = 50,
     tenants: Sequence[int] = (),
     columns: Collection[str] = tuple(COLUMNS),
+    whole: bool = False,
 ) -> Page:
-    """The page after or before a place; the first one when the place cannot be read. `tenants`: whose rows these are."""
+    """The page after or before a place; the first one when the place cannot be read. `tenants`: whose rows these are.
+
+    `whole`: look until the page is full, however long it takes.
+    """
+
+    def look(place: _Place | None, *, backwards: bool = False) -> tuple[list[Shipment], Shipment | None]:
+        if whole:
+            return _first(rows, order, place, size + 1, tenants, columns, backwards=backwards), None
+        return _looked(rows, order, place, size + 1, tenants, columns, backwards=backwards)
+
     place = _read_cursor(order, before) if before else None
     if place is not None:
-        found = _first(rows, order, place, size + 1, tenants, columns, backwards=True)
+        found, reached = look(place, backwards=True)
         if len(found) > size:
             found = found[:size][::-1]
             return Page(found, cursor_of(order, found[0]), cursor_of(order, found[-1]))
+        if reached is not None:
+            found = found[::-1]
+            return Page(found, cursor_of(order, reached), cursor_of(order, found[-1] if found else reached), reached)
         # Less than a page lies before it: that is the first page, and it is shown in full.
     place = _read_cursor(order, after) if after and not before else None
-    found = _first(rows, order, place, size + 1, tenants, columns)
+    found, reached = look(place)
     more = len(found) > size
-    found = found[:size]
+    found, reached = found[:size], None if more else reached
+    last = found[-1] if more else reached
     return Page(
         found,
         cursor_of(order, found[0]) if place is not None and found else "",
-        cursor_of(order, found[-1]) if more else "",
+        cursor_of(order, last) if last is not None else "",
+        reached,
     )
 
 
@@ -243,7 +334,7 @@ def batches(
     columns: Collection[str] = tuple(COLUMNS),
 ) -> Iterator[list[Shipment]]:
     """All rows in their order, read batch by batch: nothing is held open while a slow reader reads."""
-    place: tuple[Any, int] | None = None
+    place: _Place | None = None
     while True:
         found = _first(rows, order, place, size, tenants, columns)
         if found:
@@ -251,7 +342,7 @@ def batches(
         if len(found) < size:
             return
         last = found[-1]
-        place = (getattr(last, order.column) if order.column else None, last.pk)
+        place = _place_of(order, last)
 
 
 def bearing(rows: QuerySet[Shipment], references: QuerySet[Reference]) -> QuerySet[Shipment]:

@@ -205,7 +205,8 @@ class Page:
 def page(wanted: Wanted, *, after: str = "", before: str = "", size: int = 50) -> Page:
     """The lines of up to `size` shipments after or before a place."""
     rows, order = shipments(wanted), order_of(wanted)
-    found = history.page(rows, order, after=after, before=before, size=size, tenants=[wanted.tenant.pk], columns=())
+    # Whole: the period bounds it.
+    found = history.page(rows, order, after=after, before=before, size=size, tenants=[wanted.tenant.pk], columns=(), whole=True)
     return Page(lines_of(wanted, found.rows), found.newer, found.older)
 
 

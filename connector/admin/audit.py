@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, StreamingHttpResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from connector import audit_verifier, permissions
 from connector.admin.base import TenantAdmin, TenantFilter, actor_of
 from connector.models import AuditDetail, AuditEntry, AuditSeal, Tenant
 from connector.services import audit, seals
 from connector.times import column
-from connector.words import acts_named, said
+from connector.words import acts_named, document, said
 
 
 def _file(lines: Iterable[str], name: str, kind: str) -> StreamingHttpResponse:
@@ -27,6 +28,35 @@ def _file(lines: Iterable[str], name: str, kind: str) -> StreamingHttpResponse:
     response["X-Content-Type-Options"] = "nosniff"
     response["Cache-Control"] = "private, no-store"
     return response
+
+
+_TRANSFER = re.compile(r"#(\d+) (.+)")
+
+
+def on(entry: AuditEntry) -> str:
+    """What an entry is about, in words: "Shipment 19 (transfer 7)", "connection IFS production"."""
+    transfer = _TRANSFER.fullmatch(entry.object_name) if entry.object_type == "transfer" else None
+    if transfer is not None:
+        return f"{document(transfer[2])} (transfer {transfer[1]})"
+    return f"{KINDS_IN_WORDS.get(entry.object_type, entry.object_type)} {entry.object_name}".strip()
+
+
+def link_of(entry: AuditEntry) -> str:
+    """The page of what an entry is about, "" where it has none that everybody of the tenant sees."""
+    if entry.object_type not in WITH_PAGES or entry.object_id is None:
+        return ""
+    return reverse(f"admin:connector_{entry.object_type}_change", args=[entry.object_id])
+
+
+WITH_PAGES = frozenset(
+    ("transfer", "shipment", "connection", "integration", "invoicefile", "reconciliationrun", "reconciliationfinding")
+)
+KINDS_IN_WORDS = {
+    "alertchannel": "alert channel",
+    "invoicefile": "invoice file",
+    "reconciliationrun": "comparison",
+    "reconciliationfinding": "finding",
+}
 
 
 @admin.register(AuditEntry)
@@ -111,12 +141,13 @@ class AuditEntryAdmin(TenantAdmin):
 
     @display(description="On")
     def display_on(self, obj: AuditEntry) -> str:
-        return f"{obj.object_type} {obj.object_name}".strip().replace("_", " ", 1)
+        return on(obj)
 
     @display(description="Chain, place")
     def display_chain(self, obj: AuditEntry) -> str:
         return f"{obj.chain}, {obj.sequence}"
 
     def detail_context(self, request: HttpRequest, obj: AuditEntry) -> dict[str, Any]:
-        title = f"{said(obj.act)}: {obj.object_name or obj.chain}"
-        return {"title": title, "detail": AuditDetail.objects.filter(entry=obj).first()}
+        title = f"{said(obj.act)}: {on(obj) or obj.chain}"
+        told = {"on": on(obj), "on_link": link_of(obj), "detail": AuditDetail.objects.filter(entry=obj).first()}
+        return {"title": title} | told

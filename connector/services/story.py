@@ -90,11 +90,16 @@ def _evidence(step: Step, send: EffectSend | None) -> str:
     result = step.result or {}
     wrote = ", ".join(result.get("written", ()))
     left = written.not_written(result.get("skipped") or ())
-    version = f"version {result['version']}" if result.get("version") else ""
+    version = f"version {_short(str(result['version']))}" if result.get("version") else ""
     verdict = str(result.get("verdict", "")).replace("_", " ")
     offers = f"{len(result['offers'])} offers" if "offers" in result else ""
     parts = (f"wrote {wrote}" if wrote else "", f"not written: {left}" if left else "", version, verdict)
     return ", ".join(text for text in (*parts, offers, _offer(result.get("offer"))) if text) or step.note
+
+
+def _short(version: str) -> str:
+    """A version as far as people can compare it; the whole stands among the steps."""
+    return version if len(version) <= 16 else f"{version[:6]}…{version[-9:]}"
 
 
 def _offer(offer: Any) -> str:

@@ -18,6 +18,7 @@ from connector.models import Baseline, Connection, FlowState, Integration, Shipm
 from connector.services import clock, simulator_console
 from connector.services.demo import SLUG as DEMO
 from connector.services.pinging import PING_LEASE_S
+from connector.words import document
 from integrations import registry
 from integrations.base.vendor import Role
 
@@ -211,7 +212,7 @@ def _first_label(integration: Integration | None, connections: Iterable[Connecti
         return Step("label", LABEL, False, AFTER_THE_LOOK)
     shipment = Shipment.objects.filter(integration=integration).order_by("pk").first()
     if shipment is not None:
-        says = f"{shipment.master_tracking_number} was bought for {shipment.document_number or shipment.source_key}."
+        says = f"{shipment.master_tracking_number} was bought for {document(shipment.source_key)}."
         return Step("label", LABEL, True, says, Button("See it", "connector_shipment_change", (shipment.pk,)))
     if not looked:
         return Step("label", LABEL, False, AFTER_THE_LOOK)

@@ -91,3 +91,15 @@ def test_what_was_typed_for_one_row_is_not_shown_on_another(house: House) -> Non
     client.post(url, {"number": "7946-?", "reason": "typed here"})
     assert "typed here" not in client.get(reverse("admin:connector_transfer_change", args=[failed.pk])).content.decode()
     assert "typed here" in client.get(reverse("admin:connector_transfer_change", args=[doubt.pk])).content.decode()
+
+
+def test_the_audit_names_documents_in_words_and_leads_to_them(house: House) -> None:
+    client = client_of(house.person("operator"))
+    failed = house.transfers["failed"]
+    Transfer.objects.filter(pk=failed.pk).update(source_key="customer_order:S10023/2")
+    do(house, "transfer", failed.pk, "replay")
+    entry = AuditEntry.objects.get(act="replay")
+    named = f"Customer order S10023, delivery 2 (transfer {failed.pk})"
+    assert named in client.get(reverse("admin:connector_auditentry_changelist")).content.decode()
+    text = client.get(reverse("admin:connector_auditentry_change", args=[entry.pk])).content.decode()
+    assert f'<a href="{reverse("admin:connector_transfer_change", args=[failed.pk])}">{named}</a>' in text

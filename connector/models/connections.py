@@ -15,7 +15,8 @@ class Connection(SecretHolder, TenantModel):
 
     `plain` holds credentials that are no secret (client id, account number), `secrets_text` a JSON object of
     the others, encrypted. `version` rises whenever credentials, URLs or settings change, so that what was
-    learned with the old ones (token, refusal, health) no longer counts.
+    learned with the old ones (token, refusal, health) no longer counts. `invoice_columns` says which column (by its
+    heading) of the carrier's invoice files holds what; empty until somebody has chosen.
     """
 
     class Health(models.TextChoices):
@@ -31,6 +32,7 @@ class Connection(SecretHolder, TenantModel):
     urls = models.JSONField(default=dict, blank=True)
     plain = models.JSONField(default=dict, blank=True)
     settings = models.JSONField(default=dict, blank=True)
+    invoice_columns = models.JSONField(default=dict, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)
     health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN, editable=False)
     last_ping = models.JSONField(null=True, editable=False)

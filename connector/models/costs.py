@@ -53,7 +53,7 @@ class CostChange(TenantModel):
 class InvoiceFile(TenantModel):
     """A carrier's invoice as a file: only its rows are kept, and their cells only until it is applied or put away.
 
-    `mapping` says which column (by its heading) holds what. The newest file of a connection hands its mapping on.
+    `mapping` says which column (by its heading) holds what; what a person chose is kept at the connection.
     """
 
     class State(models.TextChoices):

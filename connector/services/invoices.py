@@ -35,8 +35,8 @@ def take(carrier: Connection, name: str, data: bytes, *, actor: str) -> InvoiceF
     """Keep a file's rows, and read them where its columns are known. Raises NotPossible."""
     table = invoice_reading.read(data)
     usual = registry.get(carrier.vendor).invoice_columns
-    before = InvoiceFile.objects.filter(carrier=carrier).exclude(mapping={}).order_by("-pk").values_list("mapping", flat=True)
-    mapping = invoice_reading.propose(table.header, usual, before.first() or {}, table.delimiter)
+    chosen = Connection.objects.values_list("invoice_columns", flat=True).get(pk=carrier.pk)
+    mapping = invoice_reading.propose(table.header, usual, chosen, table.delimiter)
     shown = "".join(sign for sign in name.rpartition("/")[2].rpartition("\\")[2] if sign.isprintable())
     with transaction.atomic():
         file = InvoiceFile.objects.create(
@@ -60,12 +60,18 @@ def take(carrier: Connection, name: str, data: bytes, *, actor: str) -> InvoiceF
         _note(file, "invoice_read", actor, rows=file.rows, sha256=file.sha256)
     file.refresh_from_db()
     with suppress(NotPossible):  # then a person chooses the columns first
-        choose(file, mapping, actor=actor)
+        _choose(file, mapping, actor=actor)
     return file
 
 
 def choose(file: InvoiceFile, mapping: Mapping[str, str], *, actor: str) -> None:
-    """Say which column holds what, and read the rows by it. Raises NotPossible."""
+    """Say which column holds what, read the rows by it, and keep it for the carrier's next file. Raises NotPossible."""
+    with transaction.atomic():
+        kept = _choose(file, mapping, actor=actor)
+        Connection.objects.filter(pk=file.carrier_id).update(invoice_columns=kept)
+
+
+def _choose(file: InvoiceFile, mapping: Mapping[str, str], *, actor: str) -> dict[str, str]:
     kept = invoice_reading.check_mapping(mapping, file.header)
     with transaction.atomic():
         found = _locked(file, File.COLUMNS, File.READY)
@@ -81,6 +87,7 @@ def choose(file: InvoiceFile, mapping: Mapping[str, str], *, actor: str) -> None
         _judge(found)
         _note(found, "invoice_columns", actor, columns={name: kept[name] for name in kept if name in invoice_reading.TARGETS})
     file.refresh_from_db()
+    return kept
 
 
 def _accounts(carrier: Connection) -> frozenset[str]:

@@ -37,7 +37,8 @@ class ChannelInput:
     quiet_until: dt.time | None = None
 
 
-def _check(kind: str, entered: ChannelInput, stored: Mapping[str, str]) -> list[ConfigError]:
+def problems(kind: str, entered: ChannelInput, stored: Mapping[str, str]) -> list[ConfigError]:
+    """What is wrong with a channel, by its fields. `stored` are its secrets."""
     found = []
     if strange := sorted(set(entered.causes) - set(Cause.values)):
         found.append(ConfigError("causes", f"unknown: {', '.join(strange)}"))
@@ -70,6 +71,17 @@ def _check_url(url: str) -> list[ConfigError]:
     return []
 
 
+def entered_of(channel: AlertChannel) -> ChannelInput:
+    """A channel as it would be entered, without its secrets."""
+    return ChannelInput(
+        name=channel.name,
+        causes=tuple(channel.causes),
+        addresses=tuple(channel.addresses),
+        quiet_from=channel.quiet_from,
+        quiet_until=channel.quiet_until,
+    )
+
+
 def channel_save(
     kind: str, tenant: Tenant | None, entered: ChannelInput, actor: str, existing: AlertChannel | None = None
 ) -> AlertChannel:
@@ -77,7 +89,7 @@ def channel_save(
     with transaction.atomic():
         channel = existing or AlertChannel(tenant=tenant, kind=kind, since=clock.now(), created_at=clock.now())
         stored = channel.secrets() if existing is None or existing.secrets_readable else {}
-        if errors := _check(channel.kind, entered, stored):
+        if errors := problems(channel.kind, entered, stored):
             raise InvalidConfiguration(errors)
         channel.name, channel.addresses = entered.name, list(dict.fromkeys(entered.addresses))
         channel.causes = [cause for cause in Cause.values if cause in entered.causes]

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 import pycountry
 from django.conf import settings
 
+from connector.services import invoice_reading
 from connector.services.configuration.findings import Findings, joined, nearest
 from connector.services.configuration.integration_checks import DAILY_TIME
 from connector.services.configuration.reading import MISSING, Block, items_of, json_copy, number_of, text_of, whole_of
+from connector.services.shipments import NotPossible
 from connector.services.vendors import merge, policy
 from integrations.base.errors import ConfigurationError
 from integrations.base.vendor import COMMON_SETTINGS, Vendor
@@ -176,6 +178,25 @@ class CompanyData:
     sites: tuple[SiteData, ...]
 
 
+def invoice_columns_of(found: Findings, vendor: Vendor, value: Any, path: str) -> dict[str, str]:
+    """Which column, by its heading, of the carrier's invoice files holds what; {} leaves it to the usual headings."""
+    before = len(found.errors)
+    block = Block(found, value, path, (*invoice_reading.TARGETS, "point", "fixed_currency"))
+    told = {key: block.text(key) for key in block.data}
+    if not told or len(found.errors) > before:
+        return {}
+    if not vendor.invoice_columns:
+        found.add(path, f"{vendor.label} sends no invoice files: leave this out")
+    elif told.get("point", ".") not in invoice_reading.POINTS:
+        found.add(joined(path, "point"), 'must be "." or ","')
+    else:
+        try:
+            return invoice_reading.check_mapping(told, list(told.values()))
+        except NotPossible as error:
+            found.add(path, str(error))
+    return {}
+
+
 def companies_of(found: Findings, value: Any, path: str, zone: str) -> tuple[CompanyData, ...]:
     """The block `company_codes`. A site without a zone of its own has the tenant's (`zone`)."""
     made: dict[str, CompanyData] = {}
@@ -219,11 +240,11 @@ def _site(found: Findings, value: Any, path: str, zone: str) -> SiteData | None:
     code = block.text("code", MISSING, limit=40, empty=False)
     address = _address(found, value["address"], block.at("address")) if value.get("address") is not None else None
     timezone = block.zone("timezone", zone)
-    cut_off = _time_of_day(found, block.data.get("cut_off"), block.at("cut_off"))
+    cut_off = time_of_day(found, block.data.get("cut_off"), block.at("cut_off"))
     return SiteData(code, timezone, address, cut_off) if code is not None else None
 
 
-def _time_of_day(found: Findings, value: Any, path: str) -> dt.time | None:
+def time_of_day(found: Findings, value: Any, path: str) -> dt.time | None:
     if value is None:
         return None
     if isinstance(value, str) and DAILY_TIME.fullmatch(value):

@@ -5,16 +5,14 @@ A stored secret never goes to another host than the one it was entered for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from connector.models import Connection
 from connector.models.connections import UnreadableSecret
 from connector.services.configuration.connection_checks import url_allowed, url_of
 from connector.services.configuration.findings import Findings, nearest
-from connector.services.configuration.reading import MISSING, Block, check_plain, text_of
+from connector.services.configuration.reading import MISSING, Block, secret_of
 from integrations import registry
 from integrations.base.vendor import Vendor
 
@@ -120,7 +118,7 @@ def credentials_of(
         place = secrets if known[key].secret else plain
         if value is None:
             place.pop(key, None)
-        elif (text := _credential(found, value, given.at(key))) is not None:
+        elif (text := secret_of(found, value, given.at(key))) is not None:
             place[key] = text
     if existing is None:
         for key, credential in known.items():
@@ -129,27 +127,6 @@ def credentials_of(
                 found.add(given.at(key), f"is required for a new connection ({credential.label})")
     touched = existing is None or any(known[key].secret for key in given.data if key in known)
     return plain, secrets if touched else None
-
-
-def _credential(found: Findings, value: Any, path: str) -> str | None:
-    """A text, or {"env": NAME} resolved now. Messages never repeat the value."""
-    if isinstance(value, str):
-        return text_of(found, value, path, limit=10_000, empty=False)
-    if not isinstance(value, Mapping):
-        found.add(path, 'must be a text, {"env": NAME} or null')
-        return None
-    block = Block(found, value, path, ("env",))
-    name = block.text("env", MISSING, empty=False)
-    if name is None:
-        return None
-    told = os.environ.get(name, "").strip()
-    if not told:
-        found.add(path, f"the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
-        return None
-    if check_plain(told).errors:
-        found.add(path, f"the environment variable {name} holds a character that cannot be stored")
-        return None
-    return told
 
 
 def _environment_urls(vendor: Vendor, environment: str) -> Mapping[str, str]:

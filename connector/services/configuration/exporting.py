@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from django.db.models import F, Q
+
 from connector.models import (
+    AlertChannel,
     Connection,
     Integration,
     Tenant,
@@ -31,11 +34,38 @@ def export(tenant_slug: str | None = None) -> dict[str, Any]:
             raise InvalidConfiguration([ConfigError("tenant", f'no tenant "{tenant_slug}"{nearest(tenant_slug, known)}')])
     connections = Connection.objects.filter(tenant__in=tenants).select_related("tenant").order_by("slug")
     integrations = Integration.objects.filter(tenant__in=tenants).select_related("tenant", "source", "target").order_by("slug")
+    # The installation's own channels concern no single tenant.
+    whose = Q(tenant__in=tenants) if tenant_slug is not None else Q()
+    channels = (
+        AlertChannel.objects.filter(whose)
+        .select_related("tenant")
+        .order_by(F("tenant__slug").asc(nulls_first=True), "name", "pk")
+    )
     return {
         "version": VERSION,
-        "tenants": [{"slug": t.slug, "name": t.name, "timezone": t.timezone} for t in tenants],
+        "tenants": [_tenant_out(t) for t in tenants],
         "connections": [_connection_out(c) for c in connections],
         "integrations": [_integration_out(i) for i in integrations],
+        "alert_channels": [_channel_out(c) for c in channels],
+    }
+
+
+def _tenant_out(tenant: Tenant) -> dict[str, Any]:
+    named = {"slug": tenant.slug, "name": tenant.name, "timezone": tenant.timezone}
+    return named | {"second_factor_required": tenant.second_factor_required}
+
+
+def _channel_out(channel: AlertChannel) -> dict[str, Any]:
+    times = {key: f"{at:%H:%M}" if (at := getattr(channel, key)) else None for key in ("quiet_from", "quiet_until")}
+    mail = {"addresses": list(channel.addresses)} if channel.kind == AlertChannel.Kind.MAIL else {}
+    return {
+        "tenant": channel.tenant.slug if channel.tenant else None,
+        "name": channel.name,
+        "kind": channel.kind,
+        **mail,
+        "causes": list(channel.causes),
+        **times,
+        "enabled": channel.enabled,
     }
 
 
@@ -52,7 +82,7 @@ def _connection_out(connection: Connection) -> dict[str, Any]:
         "credentials": {key: value for key, value in connection.plain.items() if key not in known},
         "settings": json_copy(connection.settings),
         "company_codes": [_company_out(c, connection.tenant.timezone) for c in companies_stored(connection)],
-    }
+    } | ({"invoice_columns": dict(connection.invoice_columns)} if connection.invoice_columns else {})
 
 
 def _company_out(company: CompanyData, zone: str) -> dict[str, Any]:

@@ -18,12 +18,15 @@ from connector.models import (
 from connector.services import keys
 from connector.services.configuration.findings import ConfigError, InvalidConfiguration
 from connector.services.configuration.plan import plan
-from connector.services.configuration.writing import connection_write, integration_write, tenant_write
+from connector.services.configuration.writing import channel_write, connection_write, integration_write, tenant_write
 
 
 @dataclass(slots=True)
 class Summary:
-    """What an import did: slugs by table ("tenants", "connections", "integrations"), and remarks for a person."""
+    """What an import did, and remarks for a person.
+
+    Slugs by table ("tenants", "connections", "integrations"); an alert channel ("alert_channels") is tenant/name.
+    """
 
     created: dict[str, list[str]] = field(default_factory=dict)
     changed: dict[str, list[str]] = field(default_factory=dict)
@@ -60,6 +63,8 @@ def apply(document: Any, actor: str) -> Summary:
             summary.note(connection_write(connection, actor), "connections", connection.slug)
         for integration in made.integrations.values():
             summary.note(integration_write(integration, actor, summary.notes), "integrations", integration.slug)
+        for channel in made.channels:
+            summary.note(channel_write(channel, actor), "alert_channels", channel.label)
     return summary
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connector.models import Connection, EffectSend, Integration, SourceRecord, Tenant
-from connector.services.configuration.connection_checks import CompanyData, companies_of, settings_of
+from connector.services.configuration.channel_plan import ChannelPlan, channels_of
+from connector.services.configuration.connection_checks import CompanyData, companies_of, invoice_columns_of, settings_of
 from connector.services.configuration.connection_plan import credentials_of, environment_of, urls_of, vendor_of
 from connector.services.configuration.findings import Findings, joined, nearest
 from connector.services.configuration.integration_checks import mappings_of, options_of, schedules_of, start_of, value_maps_of
@@ -21,7 +22,10 @@ from integrations.flows.table import KINDS, Kind
 
 VERSION = 1
 
-CONNECTION_KEYS = ("slug", "tenant", "vendor", "name", "environment", "urls", "credentials", "settings", "company_codes")
+TENANT_KEYS = ("slug", "name", "timezone", "second_factor_required")
+CONNECTION_KEYS = (
+    *("slug", "tenant", "vendor", "name", "environment", "urls", "credentials", "settings", "company_codes", "invoice_columns"),
+)
 INTEGRATION_KEYS = (
     "slug",
     "tenant",
@@ -47,6 +51,7 @@ class TenantPlan:
     existing: Tenant | None
     name: str
     timezone: str
+    second_factor_required: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class ConnectionPlan:
     secrets: dict[str, str] | None
     settings: dict[str, Any]
     company_codes: tuple[CompanyData, ...] | None
+    invoice_columns: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Plan:
     tenants: dict[str, TenantPlan] = field(default_factory=dict)
     connections: dict[str, ConnectionPlan] = field(default_factory=dict)
     integrations: dict[str, IntegrationPlan] = field(default_factory=dict)
+    channels: list[ChannelPlan] = field(default_factory=list)
 
 
 def plan(document: Any) -> Plan:
@@ -110,7 +117,7 @@ class _Planner:
         self.found.errors += check_plain(document).errors
         if self.found.errors:
             return
-        top = Block(self.found, document, "", ("version", "tenants", "connections", "integrations"))
+        top = Block(self.found, document, "", ("version", "tenants", "connections", "integrations", "alert_channels"))
         if not isinstance(document, Mapping):
             return
         if isinstance(top.data.get("version"), bool) or top.data.get("version") != VERSION:
@@ -130,6 +137,7 @@ class _Planner:
         for path, row, slug in lists["integrations"]:
             self._integration(path, row, slug)
         self._company_codes_in_use()
+        self.plan.channels = channels_of(self.found, top, {*self.tenants, *self.named["tenants"]})
 
     def _slugs(self, top: Block, name: str) -> list[tuple[str, Mapping[str, Any], str]]:
         rows: list[tuple[str, Mapping[str, Any], str]] = []
@@ -152,13 +160,14 @@ class _Planner:
     # -- tenants -----------------------------------------------------------------------------------
 
     def _tenant(self, path: str, row: Mapping[str, Any], slug: str) -> None:
-        block = Block(self.found, row, path, ("slug", "name", "timezone"))
+        block = Block(self.found, row, path, TENANT_KEYS)
         existing = self.tenants.get(slug)
         made = TenantPlan(
             slug,
             existing,
             name=block.text("name", existing.name if existing else slug, empty=False),
             timezone=block.zone("timezone", existing.timezone if existing else "UTC"),
+            second_factor_required=block.flag("second_factor_required", existing.second_factor_required if existing else False),
         )
         self.zones[slug] = made.timezone
         self.plan.tenants[slug] = made
@@ -196,10 +205,13 @@ class _Planner:
         settings: dict[str, Any] | None = existing.settings if existing else {}
         if block.has("settings") or existing is None:
             settings = settings_of(self.found, vendor, row.get("settings", {}), block.at("settings"))
+        columns: dict[str, str] = existing.invoice_columns if existing else {}
+        if block.has("invoice_columns"):
+            columns = invoice_columns_of(self.found, vendor, row["invoice_columns"], block.at("invoice_columns"))
         if len(self.found.errors) > before or tenant is None or settings is None:
             return
         self.plan.connections[slug] = ConnectionPlan(
-            slug, existing, tenant, vendor, name, environment, urls, plain, secrets, settings, companies
+            slug, existing, tenant, vendor, name, environment, urls, plain, secrets, settings, companies, columns
         )
 
     # -- integrations ------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 import zoneinfo
 from collections.abc import Collection, Iterator, Mapping
@@ -192,6 +193,27 @@ def number_of(found: Findings, value: Any, path: str, high: float) -> float | No
         found.add(path, f"must be a number above 0, at most {high:g}")
         return None
     return value
+
+
+def secret_of(found: Findings, value: Any, path: str) -> str | None:
+    """A text, or {"env": NAME} resolved now. Messages never repeat the value."""
+    if isinstance(value, str):
+        return text_of(found, value, path, limit=10_000, empty=False)
+    if not isinstance(value, Mapping):
+        found.add(path, 'must be a text, {"env": NAME} or null')
+        return None
+    block = Block(found, value, path, ("env",))
+    name = block.text("env", MISSING, empty=False)
+    if name is None:
+        return None
+    told = os.environ.get(name, "").strip()
+    if not told:
+        found.add(path, f"the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
+        return None
+    if check_plain(told).errors:
+        found.add(path, f"the environment variable {name} holds a character that cannot be stored")
+        return None
+    return told
 
 
 def json_copy(value: Any) -> Any:

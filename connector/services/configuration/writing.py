@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Q
@@ -21,9 +22,11 @@ from connector.models import (
     Site,
     Tenant,
 )
-from connector.services import audit, clock
+from connector.services import audit, clock, second_factor
+from connector.services.alerts import channels
 from connector.services.audit import Draft
 from connector.services.configuration.changes import changed_draft, differences
+from connector.services.configuration.channel_plan import ChannelPlan
 from connector.services.configuration.connection_checks import CompanyData, SiteData
 from connector.services.configuration.plan import ConnectionPlan, IntegrationPlan, TenantPlan
 from connector.services.engine import pauses
@@ -40,11 +43,13 @@ def tenant_write(made: TenantPlan, actor: str) -> str:
     if made.existing is None:
         tenant = Tenant.objects.create(slug=made.slug, **values)
         audit.append(tenant, Draft("tenant_created", {"slug": made.slug}, tenant, {"after": values}, actor))
+        second_factor.require(tenant, made.second_factor_required, actor)
         return "created"
     tenant = made.existing
+    required = second_factor.require(tenant, made.second_factor_required, actor)
     before, after = differences({"name": tenant.name, "timezone": tenant.timezone}, values)
     if not before:
-        return "unchanged"
+        return "changed" if required else "unchanged"
     tenant.name, tenant.timezone = made.name, made.timezone
     tenant.save(update_fields=["name", "timezone"])
     audit.append(tenant, changed_draft("tenant_changed", actor, tenant, before, after))
@@ -80,6 +85,7 @@ def connection_write(made: ConnectionPlan, actor: str) -> str:
             urls=made.urls,
             plain=made.plain,
             settings=made.settings,
+            invoice_columns=made.invoice_columns,
         )
         connection.set_secrets(made.secrets or {})
         connection.save()
@@ -121,7 +127,8 @@ def _connection_update(connection: Connection, made: ConnectionPlan, learned: bo
     """Write the row. `learned`: what was found out with the old address, secret or settings no longer counts."""
     connection.name, connection.environment = made.name, made.environment
     connection.urls, connection.plain, connection.settings = made.urls, made.plain, made.settings
-    fields = ["name", "environment", "urls", "plain", "settings", "updated_at"]
+    connection.invoice_columns = made.invoice_columns
+    fields = ["name", "environment", "urls", "plain", "settings", "invoice_columns", "updated_at"]
     if made.secrets is not None:
         connection.set_secrets(made.secrets)
         fields.append("secrets_text")
@@ -141,6 +148,7 @@ def _shown(made: ConnectionPlan) -> dict[str, Any]:
         "urls": made.urls,
         "credentials": _masked(made.vendor, made.plain),
         "settings": made.settings,
+        "invoice_columns": made.invoice_columns,
     }
 
 
@@ -151,6 +159,7 @@ def _stored(connection: Connection, vendor: Vendor) -> dict[str, Any]:
         "urls": connection.urls,
         "credentials": _masked(vendor, connection.plain),
         "settings": connection.settings,
+        "invoice_columns": connection.invoice_columns,
     }
 
 
@@ -260,3 +269,28 @@ def _plan_polls(integration: Integration, tenant: Tenant) -> None:
     for state in FlowState.objects.filter(integration=integration, flow__in=flows):
         due_at = next_due(merged_schedule(integration, state.flow), zone, now, state.last_poll_at)
         FlowState.objects.filter(pk=state.pk).update(next_due_at=due_at)
+
+
+# -- alert channels ----------------------------------------------------------------------------------
+
+
+def channel_write(made: ChannelPlan, actor: str) -> str:
+    """Create, change or leave alone one alert channel."""
+    existing, changed = made.existing, "created"
+    if existing is not None:
+        stored = existing.secrets() if existing.secrets_readable else {}
+        same = made.entered.secret in ("", stored.get("secret", "")) and made.entered.url in ("", stored.get("url", ""))
+        same = same and not (made.entered.remove_secret and "secret" in stored)
+        changed = (
+            "unchanged"
+            if same and channels.entered_of(existing) == replace(made.entered, url="", secret="", remove_secret=False)
+            else "changed"
+        )
+    channel = existing
+    if changed != "unchanged" or channel is None:
+        tenant = Tenant.objects.get(slug=made.tenant) if made.tenant else None
+        channel = channels.channel_save(made.kind, tenant, made.entered, actor, existing)
+    if channel.enabled == made.enabled:
+        return changed
+    channels.channel_switch(channel, made.enabled, actor)
+    return "created" if existing is None else "changed"

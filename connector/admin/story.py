@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Q
@@ -17,10 +18,13 @@ from connector.words import document
 CALLS = 200
 
 
-def exchanges_of(transfer: Transfer, steps: list[Step]) -> Any:
-    """Calls made for a transfer, those of a batch read ahead for several documents included."""
+def exchanges_of(transfer: Transfer, steps: list[Step], work: Sequence[int] = ()) -> Any:
+    """Calls made for a transfer, those of a batch read ahead for several documents included.
+
+    `work`: also those of these transfers, of the same document.
+    """
     batches = {s.batch for s in steps if s.batch}
-    found = Exchange.objects.filter(Q(transfer=transfer) | Q(batch__in=batches), tenant=transfer.tenant_id)
+    found = Exchange.objects.filter(Q(transfer__in=[transfer.pk, *work]) | Q(batch__in=batches), tenant=transfer.tenant_id)
     return found.order_by("started_at", "pk")
 
 
@@ -34,8 +38,10 @@ def story_context(transfer: Transfer) -> dict[str, Any]:
     present = [send for send in sends if send.effect.generation == transfer.record.generation]
     waits = transfer.state == Transfer.State.WAITING
     paused = [str(p["message"]) for p in overview.paused_scopes(transfer.integration)] if waits else []
-    calls = exchanges_of(transfer, steps).defer("request_body", "response_body", "request_headers", "response_headers")
-    told = story.events(transfer.record, list(calls[:CALLS]))
+    records = story.records_of(transfer.record)
+    work = list(Transfer.objects.filter(record__in=records).order_by("pk").values_list("pk", flat=True))
+    calls = exchanges_of(transfer, steps, work).defer("request_body", "response_body", "request_headers", "response_headers")
+    told = story.events(records, transfer.tenant_id, list(calls[:CALLS]))
     return {
         "steps": steps,
         "sends": sends,

@@ -15,8 +15,8 @@ from django.db.models import QuerySet
 from connector.models import AuditEntry, Connection, EffectSend, Exchange, Reference, SourceRecord, Step, TrackingEvent, Transfer
 from connector.services import stages, written
 from connector.services.shipments import normalise
-from connector.words import keys_meant
-from integrations.flows.table import DOCUMENT_KINDS, Stage, stages_of
+from connector.words import keys_meant, words
+from integrations.flows.table import DOCUMENT_KINDS, STAGES, Stage, stages_of
 
 SHOWN = 300
 HITS = 50
@@ -44,6 +44,8 @@ class Event:
     text: str
     link: tuple[str, int] | None = None
     rests_on_calls: bool = False
+    transfer: int | None = None
+    """Of a call: the transfer whose page shows it; None for a call that read ahead for several documents."""
 
 
 def progress(
@@ -110,19 +112,28 @@ def _offer(offer: Any) -> str:
     return f"{offer.get('service', '')}, {cost['amount']} {cost['currency']}" if cost else str(offer.get("service", ""))
 
 
-def events(record: SourceRecord, exchanges: Sequence[Exchange]) -> list[Event]:
-    """Acts, calls and scans of a document, oldest first; at most some hundreds of each."""
+def records_of(record: SourceRecord) -> list[int]:
+    """The records of a document: the one that ships it, and those of the work beside it (its news, its cost)."""
+    same = SourceRecord.objects.filter(integration=record.integration_id, source_key=record.source_key)
+    flows = {record.flow, *STAGES}
+    return list(same.filter(flow__in=flows).order_by("pk").values_list("pk", flat=True))
+
+
+def events(records: Sequence[int], tenant: int, exchanges: Sequence[Exchange]) -> list[Event]:
+    """Acts, calls and scans of a document, oldest first; at most some hundreds of each. `records`: all of the document's."""
+    chains = [f"record:{pk}" for pk in records]
     found = [
         Event(e.at, _kind(e.actor), e.actor, e.act, _said(e), ("entry", e.pk), bool(e.facts.get("exchanges")))
-        for e in AuditEntry.objects.filter(chain=f"record:{record.pk}", tenant=record.tenant_id).order_by("sequence")[:SHOWN]
+        for e in AuditEntry.objects.filter(chain__in=chains, tenant=tenant).order_by("chain", "sequence")[:SHOWN]
     ]
     for x in exchanges:
         answer = str(x.status) if x.status else x.error
-        found.append(
-            Event(x.started_at, "call", "", x.operation, f"{x.method}: {answer} in {x.duration_ms} ms", ("exchange", x.pk))
-        )
+        text = f"{x.method}: {answer} in {x.duration_ms} ms"
+        found.append(Event(x.started_at, "call", "", x.operation, text, ("exchange", x.pk), transfer=x.transfer_id))
     scans = (
-        TrackingEvent.objects.filter(package__shipment__record=record).select_related("package").order_by("occurred_at")[:SHOWN]
+        TrackingEvent.objects.filter(package__shipment__record__in=records)
+        .select_related("package")
+        .order_by("occurred_at")[:SHOWN]
     )
     found += [
         Event(s.occurred_at, "parcel", s.package.tracking_number, s.status, " ".join(p for p in (s.text, s.place) if p))
@@ -138,13 +149,15 @@ def _kind(actor: str) -> str:
 def _said(entry: AuditEntry) -> str:
     facts = entry.facts
     told = []
+    if entry.act == "tracking" and facts.get("status"):
+        told.append(words(str(facts["status"])))
     if facts.get("tracking_numbers"):
         told.append(", ".join(map(str, facts["tracking_numbers"])))
     told += [str(facts[name]) for name in ("cost", "reason", "message", "reference", "assignee") if facts.get(name)]
     result = facts["result"] if isinstance(facts.get("result"), dict) else {}
     if result.get("written"):
         told.append(", ".join(map(str, result["written"])))
-    if skipped := result.get("skipped"):
+    if skipped := result.get("skipped") or facts.get("not_written"):
         told.append(f"not written: {written.not_written(skipped)}")
     return "; ".join(told)
 

@@ -210,7 +210,7 @@ def merge(carrier_id: int, news: Iterable[ParcelNews], asked: Sequence[Shipment]
         pairs.setdefault(package.shipment_id, []).append((package, item))
     was_asked = {shipment.pk for shipment in asked}
     done = Merged()
-    targets: dict[tuple[int, str], frozenset[str]] = {}
+    targets: dict[tuple[int, str], frozenset[str] | None] = {}
     for shipment_id in sorted(pairs):
         try:
             done += _merge_shipment(shipment_id, pairs[shipment_id], targets, was_asked=shipment_id in was_asked)
@@ -242,7 +242,7 @@ def is_ours(package: Package, news: ParcelNews) -> bool:
 def _merge_shipment(
     shipment_id: int,
     pairs: Sequence[tuple[Package, ParcelNews]],
-    targets: dict[tuple[int, str], frozenset[str]],
+    targets: dict[tuple[int, str], frozenset[str] | None],
     *,
     was_asked: bool,
 ) -> Merged:
@@ -276,14 +276,20 @@ def _merge_shipment(
                 *("last_news_at", "last_asked_at", "next_track_at"),
             ]
         )
-        if changed and shipment.status != before[0]:
-            told = {"status": shipment.status, "tracking_number": shipment.master_tracking_number}
-            audit.append_to_record(records[shipment.record_id], [audit.Draft("tracking", told, obj=shipment)])
         of_kind = shipment.integration_id, shipment.source_key.partition(":")[0]
         if of_kind not in targets:
             targets[of_kind] = status_targets(shipment.integration, of_kind[1])
+        if changed and shipment.status != before[0]:
+            told: dict[str, Any] = {"status": shipment.status, "tracking_number": shipment.master_tracking_number}
+            if unwritten := without_target(shipment, targets[of_kind]):
+                told["not_written"] = unwritten
+            audit.append_to_record(records[shipment.record_id], [audit.Draft("tracking", told, obj=shipment)])
         opened = open_write_back(shipment, targets[of_kind])
     return Merged(int(bool(changed)), int(opened is not None))
+
+
+PARTS = ("status", "status_at", "estimated_delivery", "delivered_at", "signed_by")
+"""What a `StatusWrite` tells; each part has a field of its own in the ERP, or none."""
 
 
 def _facts(shipment: Shipment) -> tuple[Any, ...]:
@@ -384,17 +390,25 @@ def plain(write: StatusWrite, targets: Iterable[str]) -> dict[str, str]:
     return {part: value if isinstance(value, str) else value.isoformat() for part, value in parts.items() if value is not None}
 
 
-def status_targets(integration: Integration, kind: str) -> frozenset[str]:
-    """The parts of a picture that the ERP has fields for on documents of a kind; none while its connection cannot be opened."""
+def without_target(shipment: Shipment, targets: frozenset[str] | None) -> list[str]:
+    """The parts of the present picture that are wanted in the ERP and have no field there; none where that is not known."""
+    if targets is None:
+        return []
+    wanted = picture(shipment, wanted_statuses(shipment.integration))
+    return [part for part in PARTS if getattr(wanted, part) is not None and part not in targets]
+
+
+def status_targets(integration: Integration, kind: str) -> frozenset[str] | None:
+    """The parts of a picture that the ERP has fields for on documents of a kind; None while its connection cannot be opened."""
     try:
         found: frozenset[str] = vendors.open_adapter(integration.source).status_targets(kind)
     except IntegrationError as error:
         logger.warning("%s: what the ERP has fields for is not known (%s)", integration.slug, error.code)
-        return frozenset()
+        return None
     return found
 
 
-def open_write_back(shipment: Shipment, targets: frozenset[str]) -> Transfer | None:
+def open_write_back(shipment: Shipment, targets: frozenset[str] | None) -> Transfer | None:
     """A transfer that writes the latest picture, if the ERP lacks some of it; the open one serves, too.
 
     Inside the caller's transaction; the caller wakes the workers. Never before the tracking number itself is written.
@@ -402,7 +416,8 @@ def open_write_back(shipment: Shipment, targets: frozenset[str]) -> Transfer | N
     integration = shipment.integration
     if shipment.written_at is None or shipment.state != Shipment.State.ACTIVE or not integration.enabled:
         return None
-    told = plain(picture(shipment, wanted_statuses(integration)), targets)
+    # Not known now: the transfer will know, or tell what is wrong. A last piece of news is not followed by another one.
+    told = plain(picture(shipment, wanted_statuses(integration)), PARTS if targets is None else targets)
     # A part that says nothing (a status nobody wants there) is nothing to write.
     if told.items() <= (shipment.picture_written or {}).items():
         return None
@@ -437,4 +452,5 @@ __all__ = [
     "status_targets",
     "track",
     "wanted_statuses",
+    "without_target",
 ]

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Sequence
 from connector.models import Shipment, Step
 
 NOT_WRITTEN = {
+    "status": "status (the profile names no field)",
+    "status_at": "time of the status (the profile names no field)",
+    "estimated_delivery": "estimated arrival (the profile names no field)",
+    "delivered_at": "time of delivery (the profile names no field)",
+    "signed_by": "who signed (the profile names no field)",
     "tracking_field": "tracking number (the profile names no field)",
     "lines.tracking_field": "tracking number on the lines (the profile names no field)",
     "forwarder_field": "carrier (the profile names no field)",

@@ -5,16 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import hmac
+import html
 import json
 import random
+import re
 from typing import Any
 
 import pytest
 from django.db import connection as database
 from django.test import Client
+from django.urls import reverse
 
-from connector.models import Package, TrackingEvent, Transfer, WebhookDelivery
-from connector.services import audit, clock, shipments, tracking, webhooks
+from connector.models import Exchange, Package, Shipment, TrackingEvent, Transfer, WebhookDelivery
+from connector.services import audit, clock, shipments, tracking, vendors, webhooks
+from integrations.base.errors import ConfigurationError
+from tests.connector.admin_support import client_of, owner
 from tests.flows.parcels import DAY, TOKEN, TRACK, answer, follow, note, post, shipment
 from tests.flows.support import change, later, masters, small
 from tests.world import World
@@ -270,3 +275,66 @@ def test_the_table_offers_the_statuses_that_there_are() -> None:
     from integrations.flows.table import TRACK_STATUSES
 
     assert sorted(TRACK_STATUSES) == sorted(STATUSES)
+
+
+# -- what the history tells --------------------------------------------------------------------------
+
+
+def page_of(number: str) -> str:
+    """The words of a shipment's line of time."""
+    answer = client_of(owner()).get(reverse("admin:connector_shipment_change", args=[shipment(number).pk]))
+    text = answer.content.decode()
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text[text.index("What happened") :])).split())
+
+
+def test_news_that_the_erp_has_no_field_for_are_said_not_to_be_written(world: World, settings: Any) -> None:
+    small(settings)
+    world.ready(1)
+    world.sync()
+    [number] = masters(world)
+    later(world, 3600)
+    world.fedex.scan(number, "PU")
+    follow(world)
+    told = page_of(number)
+    assert "News of the parcel Picked up; not written" in told
+    assert "not written: status (the profile names no field); time of the status (the profile names no field)" in told
+    assert not Transfer.objects.filter(flow="track").exists() and world.calls("PATCH") == 1
+
+
+def test_the_line_of_time_holds_the_news_that_reached_the_erp_and_their_calls(under_way: World) -> None:
+    [number, *_] = masters(under_way)
+    later(under_way, 3600)
+    under_way.fedex.scan(number, "PU")
+    follow(under_way)
+    told = page_of(number)
+    assert "Picked up; not written: time of the status (the profile names no field)" in told
+    assert told.count("Written into the ERP") == 2, "the number, and the news"
+    link = Exchange.objects.get(transfer__flow="track", method="PATCH", transfer__record__source_key=shipment(number).source_key)
+    url = reverse("admin:connector_exchange", args=[link.transfer_id, link.pk])
+    client = client_of(owner())
+    assert url in client.get(reverse("admin:connector_shipment_change", args=[shipment(number).pk])).content.decode()
+    assert client.get(url).status_code == 200
+
+
+def test_the_last_news_are_not_lost_while_the_erp_connection_cannot_be_opened(
+    under_way: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivered is the end: no later poll would tell it again."""
+    [number, *_] = masters(under_way)
+    [one] = [k for k, v in under_way.numbers().items() if v == number]
+    later(under_way, 3600)
+    under_way.fedex.scan(number, "DL", received_by="J. DOE")
+
+    def closed(connection: Any) -> Any:
+        if connection.vendor == "ifs_cloud":
+            raise ConfigurationError("The secrets cannot be read.", code="secret_unreadable", scope="connection")
+        return opened(connection)
+
+    opened = vendors.open_adapter
+    monkeypatch.setattr(vendors, "open_adapter", closed)
+    Shipment.objects.filter(next_track_at__isnull=False).update(next_track_at=clock.at(-1))
+    tracking.track(under_way.integration)
+    assert shipment(number).status == "delivered" and shipment(number).next_track_at is None
+    monkeypatch.undo()
+    follow(under_way)
+    assert note(under_way, one) == "delivered"

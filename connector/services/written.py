@@ -21,6 +21,7 @@ NOT_WRITTEN = {
     "status_time_field": "time of the status (the profile names no field)",
     "estimated_delivery_field": "estimated arrival (the profile names no field)",
     "delivered_field": "time of delivery (the profile names no field)",
+    "cancelled": "the number is left in the document, which is cancelled: the ERP takes no change of it any more",
     "mail": "the link by mail (the entry before says why)",
     "quote_field": "quoted price (the profile names no field)",
     "quote_currency_field": "currency of the quoted price (the profile names no field)",

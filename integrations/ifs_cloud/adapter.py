@@ -9,7 +9,7 @@ from integrations.ifs_cloud.attaching import Attaching
 from integrations.ifs_cloud.charging import Charging
 from integrations.ifs_cloud.odata import Value
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
-from integrations.ifs_cloud.orders import delivery_of, kind_of
+from integrations.ifs_cloud.orders import delivery_of, is_one_of, kind_of
 from integrations.ifs_cloud.pinging import Pinging
 
 
@@ -59,7 +59,12 @@ class IfsCloud(Attaching, Charging, Pinging):
         """Empty the tracking field where it holds one of ours (an order's shows `shared` then); else leave it, in `skipped`."""
         if (kind := kind_of(key)) in ORDER_KINDS:
             return self._orders[kind].clear_tracking(delivery_of(key), ours, shared)
-        return self._change(key, writing.TrackingClear(ours, self.profile.shipment), "clear tracking")
+        clear = writing.TrackingClear(ours, self.profile.shipment, cancelled=self._is_cancelled)
+        return self._change(key, clear, "clear tracking")
+
+    def _is_cancelled(self, row: mapping.Row) -> bool:
+        shipment = self.profile.shipment
+        return is_one_of(mapping.text(row, shipment.state_field), shipment.cancelled_states)
 
     def _change(self, key: str, decide: writing.Decision, operation: str) -> WriteResult:
         shipment = self.profile.shipment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from integrations.base.errors import FieldConflict, Rejected
@@ -174,13 +175,21 @@ class StatusDecision:
 class TrackingClear:
     """Decides whether the tracking field holds one of our numbers and must be emptied; `skipped` says when not.
 
-    `shared`: what a field that several deliveries share shows instead.
+    `shared`: what a field that several deliveries share shows instead. `cancelled` tells of a row that it takes no change
+    any more: IFS would refuse it, and nobody ships by the number of a cancelled document.
     """
 
-    def __init__(self, ours: frozenset[str], shipment: TrackingTargets, shared: str = "") -> None:
+    def __init__(
+        self,
+        ours: frozenset[str],
+        shipment: TrackingTargets,
+        shared: str = "",
+        cancelled: Callable[[Row], bool] = lambda row: False,
+    ) -> None:
         self._ours = ours
         self._instead = shared or None
         self._field = shipment.tracking_field
+        self._cancelled = cancelled
         self.skipped: tuple[str, ...] = ()
 
     def __call__(self, row: Row) -> dict[str, Any]:
@@ -190,7 +199,12 @@ class TrackingClear:
             return {}
         theirs = text(row, self._field)
         self.skipped = (self._field,) if theirs and theirs not in self._ours else ()
-        return {self._field: self._instead} if theirs in self._ours and theirs else {}
+        if not theirs or self.skipped:
+            return {}
+        if self._cancelled(row):
+            self.skipped = ("cancelled",)
+            return {}
+        return {self._field: self._instead}
 
 
 def field_conflict(name: str | None, theirs: str, ours: str) -> FieldConflict:

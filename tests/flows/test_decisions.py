@@ -120,3 +120,21 @@ def test_an_address_decided_on_takes_back_no_approval(world: World, settings: An
     assert (waits.decision["approved"], waits.decision["address"], waits.decision["address_by"]) == (True, "as_written", "bob")
     world.work()
     assert set(world.numbers()) == {first, second} and world.labels() == 2
+
+
+def test_the_void_of_a_cancelled_document_ends_well_and_takes_its_cost_back(world: World, settings: Any) -> None:
+    """IFS lets nobody change a cancelled shipment (its number stays), but the order must not go on bearing the label's cost."""
+    small(settings)
+    on(world)
+    [number] = world.ready()
+    world.sync()
+    edit(world, number, Objstate="Cancelled")
+    compare(world)
+    remedies.apply(ReconciliationFinding.objects.get(state="open"), actor="ann")
+    world.work()
+    done = world.transfer(number)
+    assert (done.flow, done.state, done.message) == ("void", "done", "")
+    assert world.labels() == 0 and [charge["ChargeCost"] for charge in world.ifs.charges()] == [0]
+    step = Step.objects.get(name="clear tracking")
+    assert (step.state, step.result["skipped"]) == ("done", ["cancelled"])
+    assert number in world.numbers() and compare(world).found == 0, "nobody ships a cancelled document by it"

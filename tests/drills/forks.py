@@ -14,12 +14,24 @@ import json
 import signal
 import subprocess
 import sys
+import uuid
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from tests.drills.site import Site, kill_group
 
 PARALLEL = 4
+
+
+def numbered(passages: Sequence[str]) -> list[str]:
+    """Passages of boundaries as a drill names them: the how-manieth of its kind each is."""
+    passed: Counter[str] = Counter()
+    found = []
+    for line in passages:
+        passed[line] += 1
+        found.append(f"{line}:{passed[line]}")
+    return found
 
 
 class Forks:
@@ -61,12 +73,24 @@ class Forks:
         """Run Python in a worker; what it left in `result`. `values` are its names."""
         return self.order("python", code=code, values=values)
 
+    def dies(self, point: str, code: str, **values: Any) -> None:
+        """Run Python in a worker that is killed at a boundary: it must have come there."""
+        status = self.order("python", code=code, values=values, environment={"DRILL_KILL_AT": point}, status=True)
+        assert status == -signal.SIGKILL, f"{point} was never passed (status {status})"
+
+    def passes(self, code: str, **values: Any) -> list[str]:
+        """Run Python in a worker; the boundaries that it passed, "<step>/<name>:<n>" each."""
+        kept = self.site.folder / f"trace-{uuid.uuid4().hex}"
+        status = self.order("python", code=code, values=values, environment={"DRILL_TRACE": str(kept)}, status=True)
+        assert status == 0, f"status {status}; see forks.log"
+        return numbered(kept.read_text().splitlines())
+
     def trace(self, transfer: int) -> list[str]:
-        """One undisturbed attempt at a transfer; the boundaries it passed, "<step>/<name>" each."""
+        """One undisturbed attempt at a transfer; the boundaries it passed, "<step>/<name>:<n>" each."""
         kept = self.site.folder / f"trace-{transfer}"
         [status] = self.order("attempt", jobs=[[transfer, {"DRILL_TRACE": str(kept)}]], parallel=1)
         assert status == 0, f"status {status}; see forks.log"
-        return kept.read_text().splitlines()
+        return numbered(kept.read_text().splitlines())
 
     def kill(self, jobs: Sequence[tuple[int, str]], parallel: int = PARALLEL) -> list[str]:
         """An attempt at each transfer, ended at its boundary. Those that did not come there."""

@@ -94,12 +94,8 @@ class Drill:
 
     def points(self, flow: str, transfer: int) -> list[str]:
         """Run a transfer undisturbed: all the boundaries it passes, numbered within each step."""
-        passed: Counter[str] = Counter()
-        found = []
-        for line in self.forks.trace(transfer):
-            passed[line] += 1
-            found.append(f"{line}:{passed[line]}")
-        self.traced.setdefault(flow, set()).update(passed)
+        found = self.forks.trace(transfer)
+        self.traced.setdefault(flow, set()).update(point.rpartition(":")[0] for point in found)
         return found
 
     def kill(self, flow: str, wanted: Sequence[tuple[Document, str]]) -> None:

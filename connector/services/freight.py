@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import Q
+
 from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord
 from connector.services import clock
 from integrations.base.records import ChargeOrder
 
 State = FreightCharge.State
+PURCHASE = "purchase_order"
+"""Source keys of documents that bear their cost on purchase orders begin with it; all others are about customer orders."""
 
 
 def of(shipment: Shipment) -> list[FreightCharge]:
@@ -85,10 +89,16 @@ def earlier(row: FreightCharge) -> FreightCharge | None:
 def others_open(record: SourceRecord, source: Connection, order: str) -> bool:
     """Whether another document's charge on the same order is under way or in doubt: its number is not known as ours yet."""
     sends = EffectSend.objects.filter(outcome__in=EffectSend.OPEN, effect__kind="charge", effect__key=order, connection=source)
-    return sends.exclude(effect__record=record).exists()
+    return sends.filter(_same_side("effect__record__source_key", record.source_key)).exclude(effect__record=record).exists()
 
 
-def numbers(source: Connection, order: str) -> frozenset[str]:
-    """Numbers of charges on an order that are known as ours already."""
+def numbers(source: Connection, key: str, order: str) -> frozenset[str]:
+    """Numbers of charges on an order behind a document that are known as ours already."""
     rows = FreightCharge.objects.filter(shipment__integration__source=source, order=order).exclude(number="")
-    return frozenset(rows.values_list("number", flat=True))
+    return frozenset(rows.filter(_same_side("shipment__source_key", key)).values_list("number", flat=True))
+
+
+def _same_side(field: str, key: str) -> Q:
+    """A customer order and a purchase order may have one number: documents of the one never speak of the other."""
+    bought = Q(**{f"{field}__startswith": f"{PURCHASE}:"})
+    return bought if key.startswith(f"{PURCHASE}:") else ~bought

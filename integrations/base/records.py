@@ -395,7 +395,8 @@ class ChargeOrder:
 
     `weight` and `value` are those of what ships, None where the ERP does not hold them (or nobody asked).
     `cost_center` and `account` are the document's own, empty where it names none or they cannot be read; `code_parts` are all
-    that it names, such as {"CodeB": "CC-1"}.
+    that it names, such as {"CodeB": "CC-1"}. Charges of an `inbound` order (one of ours at a supplier) are kept in the order's
+    own currency, under charge types of their own.
     """
 
     order: str
@@ -411,6 +412,7 @@ class ChargeOrder:
     weight: Decimal | None = None
     value: Decimal | None = None
     code_parts: Mapping[str, str] = field(default_factory=dict)
+    inbound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,9 +137,8 @@ class Erp(Pingable, Protocol):
         from then on; "" where there is none.
         """
 
-    @property
-    def takes_freight(self) -> bool:
-        """Whether this connection lets freight cost be written to orders."""
+    def takes_freight(self, kind: str) -> bool:
+        """Whether this connection lets freight cost of documents of that kind be written to orders."""
 
     def read_freight_basis(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
         """Read the orders that documents deliver for, batched; weights and values only where there is more than one to share.
@@ -162,8 +161,8 @@ class Erp(Pingable, Protocol):
     def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         """Charges of the order that may be this one; their numbers stand as tracking numbers."""
 
-    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
-        """Set a posted charge's cost, if it is still one of `ours`. What stands in the way is named in `skipped`:
+    def correct_freight(self, key: str, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
+        """Set the cost of a charge posted for a document, if it is still one of `ours`. What stands in the way: in `skipped`.
 
         "gone" (no such charge), "invoiced" (it may not be changed any more), "changed" (somebody else set the cost).
         """

@@ -38,14 +38,14 @@ def correct(run: Run, erp: Erp, carrier: Carrier) -> None:
     posted = [row for row in rows if row.state == FreightCharge.State.POSTED]
     wanted = costs.parts_of(rows, Money(shipment.cost, shipment.currency), rates(run))
     _keep_parts(run, shipment, rows, wanted)
-    notes = [why for row in posted if (why := _bring(run, erp, row, wanted[row.pk], f"{newest}/{row.pk}"))]
+    notes = [why for row in posted if (why := _bring(run, erp, shipment, row, wanted[row.pk], f"{newest}/{row.pk}"))]
     if notes:
         run.attention = attention = "cost_left"
         run.note("cost_left", reason=notes[0], attention=attention)
     run.finishers.append(lambda: costs.settle(shipment, newest, notes[0] if notes else ""))
 
 
-def _bring(run: Run, erp: Erp, row: FreightCharge, amount: Decimal, key: str) -> str:
+def _bring(run: Run, erp: Erp, shipment: Shipment, row: FreightCharge, amount: Decimal, key: str) -> str:
     """Set one charge's cost; why it could not be, or ""."""
     if row.amount == amount and not row.sent:
         return ""
@@ -55,7 +55,8 @@ def _bring(run: Run, erp: Erp, row: FreightCharge, amount: Decimal, key: str) ->
         run.commit(also=[lambda: costs.corrected(row, sent=sent)])
     # What an earlier attempt left is asked for once more: that step is done, but the charge is not what it should be.
     left = bool(row.note)
-    result = run.write(CORRECT, erp.correct_freight, row.order, row.number, amount, known_as_ours(row), key=key, again=left)
+    place = (shipment.source_key, row.order, row.number)
+    result = run.write(CORRECT, erp.correct_freight, *place, amount, known_as_ours(row), key=key, again=left)
     why = WHY[result.skipped[0]] if result is not None and result.skipped else ""
     told = {"order": row.order, "number": row.number, "cost": f"{amount} {row.currency}"}
     # Row, step and history in one commit: killed in between, all of it is done again.

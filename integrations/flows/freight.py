@@ -23,8 +23,9 @@ from connector.services.engine.recorder import boottime
 from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import AskAgain
 from integrations.base.errors import Rejected
+from integrations.base.places import letters
 from integrations.base.records import Document, FreightBasis, FreightPart, LookUp, Money, PostedCharge, Problem
-from integrations.base.roles import Erp, SendTicket
+from integrations.base.roles import Carrier, Erp, SendTicket
 from integrations.base.shares import in_parts, measures, rates_of
 from integrations.flows.erp_once import ErpOnce
 from integrations.flows.table import KINDS
@@ -36,6 +37,8 @@ WRITE = "write freight cost"
 CORRECT = "correct freight cost"
 TAKE_BACK = "take back freight cost"
 _ONCE: Any = "once"
+INBOUND = ("purchase_order",)
+"""Kinds of documents whose goods come to us: the parcel is paid by the inbound account."""
 OTHERS_S = 30.0
 """Another delivery's charge is written, or looked up, in less."""
 
@@ -48,16 +51,21 @@ def wanted(run: Run) -> bool:
 def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
     """Read together the orders of a claimed group's documents that would be bought for; each run takes its own."""
     erp: Erp = job.adapter(job.source)
-    writes = bool(job.options.get("freight_charge")) and not _never(job, erp)
-    if not writes and not job.options.get("document_accounting"):
+    steps: dict[str, tuple[str, int]] = {}
+    for transfer, document in read:
+        if not document.ready or document.cancelled or transfer.record.held:
+            continue
+        # Where cost is written, the same read tells the accounting.
+        writes = bool(job.options.get("freight_charge")) and not _never(job, erp, document.kind)
+        if writes or job.options.get("document_accounting"):
+            steps[document.key] = (READ if writes else ACCOUNTING, transfer.pk)
+    if not steps:
         return
-    step = READ if writes else ACCOUNTING  # where cost is written, the same read tells the accounting
-    wanted = {t.source_key: (t, d) for t, d in read if d.ready and not d.cancelled and not t.record.held}
     at = boottime()
-    found = erp.read_freight_basis(list(wanted), {key: document for key, (_, document) in wanted.items()})
+    found = erp.read_freight_basis(list(steps), {document.key: document for _, document in read if document.key in steps})
     for key, basis in found.items():
         if not isinstance(basis, Problem):
-            job.ahead[step, wanted[key][0].pk] = Prefetched(basis, at, batch)
+            job.ahead[steps[key]] = Prefetched(basis, at, batch)
 
 
 class _Basis:
@@ -133,7 +141,8 @@ def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
             continue
         # Asked for under its own key: the same order may have borne the cost of an earlier label.
         key = f"{shipment.pk}/{row.order}"[:60]
-        result = run.write(TAKE_BACK, erp.correct_freight, row.order, row.number, Decimal(0), known_as_ours(row), key=key)
+        stands = (run.source_key, row.order, row.number)
+        result = run.write(TAKE_BACK, erp.correct_freight, *stands, Decimal(0), known_as_ours(row), key=key)
         why = result.skipped[0] if result is not None and result.skipped else ""
         told = {"order": row.order, "number": row.number, "cost": f"{row.amount} {row.currency}"}
         if why in ("invoiced", "changed"):
@@ -166,7 +175,7 @@ def _why_not(run: Run, erp: Erp, shipment: Shipment | None) -> str:
     """Why there is nothing to write, or ""."""
     if shipment is None:
         return "the label is not stored as a shipment of ours"
-    if reason := _never(run.job, erp):
+    if reason := _never(run.job, erp, _kind(run.source_key)):
         return reason
     if shipment.cost is None:
         return "the cost is not known"
@@ -175,11 +184,19 @@ def _why_not(run: Run, erp: Erp, shipment: Shipment | None) -> str:
     return ""
 
 
-def _never(job: Job, erp: Erp) -> str:
-    """Why the integration writes no cost for any document, or ""."""
-    if not erp.takes_freight:
+def _never(job: Job, erp: Erp, kind: str) -> str:
+    """Why the integration writes no cost for any document of a kind, or ""."""
+    if not erp.takes_freight(kind):
         return "switched off in the settings of the ERP connection"
-    return "" if _option(job, "payment_type") == "SENDER" else "the carrier bills somebody else"
+    if kind not in INBOUND:
+        return "" if _option(job, "payment_type") == "SENDER" else "the carrier bills somebody else"
+    named = str(_option(job, "inbound_payment_account") or "").strip()
+    carrier: Carrier = job.adapter(job.target)
+    return "the carrier bills somebody else" if named and letters(named) != letters(carrier.account) else ""
+
+
+def _kind(key: str) -> str:
+    return key.partition(":")[0]
 
 
 def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCharge]:
@@ -195,7 +212,8 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
     cost = Money(shipment.cost, shipment.currency)
     wish = str(_option(run.job, "freight_charge_currency") or "").strip().upper()
     found = measures(basis.orders, str(_option(run.job, "freight_charge_split")))
-    to = [wish or order.currency for order in basis.orders]
+    # What we buy is charged in the currency of the order itself, whatever costs of sales are kept in.
+    to = [(order.currency or wish) if order.inbound else (wish or order.currency) for order in basis.orders]
     known = rates_of(cost, found, to, rates(run))
     parts = in_parts(cost, found, to, known)
 
@@ -224,7 +242,7 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             from_order=bool(order.cost_center or order.account),
             pre_posting=order.pre_posting,
             address_id=order.address_id,
-            charge_type=str(_option(run.job, "freight_charge_type") or "").strip(),
+            charge_type="" if order.inbound else str(_option(run.job, "freight_charge_type") or "").strip(),
             amount=part.amount,
             charged=part.amount,
             currency=part.currency,
@@ -285,7 +303,8 @@ def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
     before = freight.earlier(row)
     if before is not None:
         stands = known_as_ours(before) if before.state == FreightCharge.State.POSTED else (Decimal(0),)
-        result = run.write(CORRECT, erp.correct_freight, row.order, before.number, row.amount, stands, key=row.order)
+        place = (run.source_key, row.order, before.number)
+        result = run.write(CORRECT, erp.correct_freight, *place, row.amount, stands, key=row.order)
         if result is None or not result.skipped:
             run.commit(also=[lambda: _corrected(row, before.number)])
             return
@@ -355,7 +374,7 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
         found = self.adapter.find_freight(part, references)
         # After the look and before the known numbers: whoever is through by then is among these.
         self._others = bool(found.matches) and freight.others_open(self.run.source_record, self.connection, part.order)
-        known = freight.numbers(self.connection, part.order)
+        known = freight.numbers(self.connection, part.document_key, part.order)
         return replace(found, matches=tuple(m for m in found.matches if m.master_tracking_number not in known))
 
     def several(self, numbers: Sequence[str], payload: FreightPart | None) -> str:

@@ -433,7 +433,8 @@ SHIP_OPTIONS = (
         "boolean",
         False,
         "After the tracking number, the cost rated at ship time becomes a charge of each customer order, "
-        "one unit with the whole cost, nothing for the customer to pay.",
+        "one unit with the whole cost, nothing for the customer to pay. Purchase orders bear theirs only where the ERP "
+        "connection's settings say so.",
     ),
     Option("freight_charge_type", "Charge type", "text", None, "Empty: the charge type of the ERP connection's profile."),
     Option(

@@ -1,7 +1,8 @@
-"""Freight cost as charges of customer orders: their bodies, how ours is told, what may be corrected (sheet 9.3). No I/O."""
+"""Freight cost as charges of orders: their bodies, how ours is told, what may be corrected (sheet 9.3, 9.6). No I/O."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,18 +11,22 @@ from typing import Any
 from integrations.base.errors import Rejected
 from integrations.base.records import ChargeOrder, FoundShipment, FreightPart
 from integrations.ifs_cloud.mapping import Row, measure, number, same_state, shipment_of, shipped, text
-from integrations.ifs_cloud.odata import key_predicate
-from integrations.ifs_cloud.order_profile import ORDER_KINDS
+from integrations.ifs_cloud.odata import Value, key_predicate
+from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS, PURCHASE_ORDER
 from integrations.ifs_cloud.orders import kind_of
-from integrations.ifs_cloud.profile import Profile
+from integrations.ifs_cloud.profile import ChargeProfile, Profile
 from integrations.ifs_cloud.targets import Target
 
 
-def charges_of(order: str, profile: Profile) -> Target:
-    """The charges of one customer order, as a set."""
-    orders = profile.orders
-    place = f"{orders.set}{key_predicate({profile.order_key: order})}/{profile.charge.nav}"
-    return Target(orders.service, place, "customer_order_charge", orders.entity)
+def names_of(key: str, profile: Profile) -> ChargeProfile:
+    """How charges are kept on the orders behind a document: a purchase order bears its own, customer orders all else."""
+    return profile.charges[PURCHASE_ORDER if kind_of(key) == PURCHASE_ORDER else CUSTOMER_ORDER]
+
+
+def charges_of(order: str, names: ChargeProfile) -> Target:
+    """The charges of one order, as a set."""
+    place = f"{names.orders.set}{key_predicate({names.order_key: order})}/{names.nav}"
+    return Target(names.orders.service, place, names.path, names.orders.entity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +45,19 @@ class Ships:
         return cls(weight, price * sold if price is not None and sold else None)
 
 
-def charge_order(row: Row, before: Row | None, ships: Sequence[Ships], profile: Profile) -> ChargeOrder:
-    """A customer order as freight cost sees it. `before` is its pre-posting, `ships` what of it ships, where it is asked for.
+def charge_order(row: Row, before: Row | None, ships: Sequence[Ships], names: ChargeProfile) -> ChargeOrder:
+    """An order as freight cost sees it. `before` is its pre-posting, `ships` what of it ships, where it is asked for.
 
     Raises Rejected for what cannot be read.
     """
-    names = profile.charge
-    state = text(row, profile.order_state_field)
+    state = text(row, names.state_field)
     return ChargeOrder(
-        order=text(row, profile.order_key),
+        order=text(row, names.order_key),
         company_code=text(row, names.company_field),
         site=text(row, names.site_field),
-        currency=text(row, profile.order_currency_field),
+        currency=text(row, names.currency_field),
         state=state,
-        open=not any(same_state(state, closed) for closed in CLOSED_ORDERS),
+        open=not any(same_state(state, closed) for closed in names.closed_states),
         address_id=text(row, names.address_field),
         pre_posting=text(row, names.pre_posting_field),
         cost_center=text(before or {}, names.cost_center_field),
@@ -61,6 +65,7 @@ def charge_order(row: Row, before: Row | None, ships: Sequence[Ships], profile: 
         weight=_sum([one.weight for one in ships]),
         value=_sum([one.value for one in ships]),
         code_parts={f"Code{part}": found for part in "BCDEFGHIJ" if (found := text(before or {}, f"{names.part_prefix}{part}"))},
+        inbound=names.kind == PURCHASE_ORDER,
     )
 
 
@@ -70,16 +75,37 @@ def _sum(parts: Sequence[Decimal | None]) -> Decimal | None:
     return sum(known, Decimal(0)) if known and len(known) == len(parts) else None
 
 
-CLOSED_ORDERS = ("Invoiced", "Cancelled")
-"""States of an order in which IFS takes no charge."""
-
-
-def charge_body(part: FreightPart, reference: str, profile: Profile) -> dict[str, Any]:
-    """The charge as it is posted: our cost, and nothing for the customer to pay. Raises Rejected (code `charge_mode`).
+def charge_body(part: FreightPart, reference: str, names: ChargeProfile) -> dict[str, Any]:
+    """The charge as it is posted. Raises Rejected (code `charge_mode`).
 
     Never an account or a cost centre: IFS takes them from the charge type and the order's pre-posting.
     """
-    names = profile.charge
+    body: dict[str, Any] = {
+        names.order_key: part.order,
+        "Contract": part.site,
+        "Company": part.company_code,
+        "ChargeType": _type_of(part, names),
+        "ChargedQty": 1,
+    }
+    body |= _purchase(part, names) if names.kind == PURCHASE_ORDER else _sale(part, names)
+    if names.marker_field:
+        body[names.marker_field] = reference
+    return body
+
+
+def _type_of(part: FreightPart, names: ChargeProfile) -> str:
+    """Purchase orders have charge types of their own: the integration's option speaks of sales charge types."""
+    return names.charge_type if names.kind == PURCHASE_ORDER else part.charge_type or names.charge_type
+
+
+def _purchase(part: FreightPart, names: ChargeProfile) -> dict[str, Any]:
+    """Landed cost, owed to the carrier where the profile names it as a supplier (sheet 9.6)."""
+    owed = {names.vendor_field: names.vendor} if names.vendor_field and names.vendor else {}
+    return {names.cost_field: part.cost.amount, **owed}
+
+
+def _sale(part: FreightPart, names: ChargeProfile) -> dict[str, Any]:
+    """Our cost, and nothing for the customer to pay (sheet 9.3)."""
     if names.amount_mode != "zero":
         raise Rejected(
             f"Charges that invoice the customer ({names.amount_mode}) are not offered yet.",
@@ -88,11 +114,6 @@ def charge_body(part: FreightPart, reference: str, profile: Profile) -> dict[str
             vendor="ifs_cloud",
         )
     body: dict[str, Any] = {
-        profile.order_key: part.order,
-        "Contract": part.site,
-        "Company": part.company_code,
-        "ChargeType": part.charge_type or names.charge_type,
-        "ChargedQty": 1,
         "SalesUnitMeas": names.unit,
         **dict.fromkeys(("ChargeAmount", "ChargeAmountInclTax", "BaseChargeAmount", "BaseChargeAmtInclTax"), 0),
         names.cost_field: part.cost.amount,
@@ -107,8 +128,6 @@ def charge_body(part: FreightPart, reference: str, profile: Profile) -> dict[str
         body["ShipmentId"] = int(shipment)
     if part.address_id:
         body["DeliveryAddress"] = part.address_id
-    if names.marker_field:
-        body[names.marker_field] = reference
     return body
 
 
@@ -117,29 +136,78 @@ def _shipment_mark(key: str) -> str:
     return "" if kind_of(key) in ORDER_KINDS else str(shipment_of(key))
 
 
-def is_charge(row: Row, part: FreightPart, references: Sequence[str], profile: Profile) -> bool:
-    """Whether a charge of the order may be this part: by our own mark, else by shipment, charge type and cost (sheet 9.3)."""
-    names = profile.charge
+def is_charge(row: Row, part: FreightPart, references: Sequence[str], names: ChargeProfile) -> bool:
+    """Whether a charge of the order may be this part: by our own mark, else by what it is for, its type and its cost.
+
+    Raises Rejected (code `charges_unreadable`) where a charge of a purchase order does not tell: the names of its members
+    are a guess (sheet 9.6), and a charge of ours that is not recognised would be posted twice.
+    """
     if names.marker_field:
         return text(row, names.marker_field) in references
-    return (
-        text(row, "ShipmentId") == _shipment_mark(part.document_key)
-        and text(row, "ChargeType") == (part.charge_type or names.charge_type)
-        and number(row, names.cost_field) == part.cost.amount
-    )
+    if names.kind != PURCHASE_ORDER:
+        return (
+            text(row, "ShipmentId") == _shipment_mark(part.document_key)
+            and text(row, "ChargeType") == _type_of(part, names)
+            and number(row, names.cost_field) == part.cost.amount
+        )
+    if text(row, "ChargeType") not in ("", _type_of(part, names)):
+        return False
+    if names.cost_field not in row or "ChargeType" not in row:
+        told = ", ".join(sorted(name for name in row if not name.startswith("@") and name not in ("luname", "keyref")))
+        raise Rejected(
+            f"A charge of {part.order} has no {names.cost_field} or no ChargeType, so it cannot be told whether it is ours.",
+            code="charges_unreadable",
+            remedy=f"Name the member that holds the amount in {names.path}.cost_field (or a field of your own in "
+            f"{names.path}.marker_field), then replay. The charge has: {told}.",
+            vendor="ifs_cloud",
+            field=names.cost_field,
+        )
+    return number(row, names.cost_field) == part.cost.amount
 
 
-def found_charge(row: Row, profile: Profile) -> FoundShipment:
-    """A charge as a look-up tells it: its number within the order."""
-    found = text(row, profile.charge.number_field)
+def number_of(row: Row, names: ChargeProfile) -> str:
+    """A charge's number within its order; where the profile's field is not there, the rest of IFS's own key of it."""
+    if found := text(row, names.number_field):
+        return found
+    pairs = re.findall(r"([A-Z_]+)=([^^]*)\^", text(row, "keyref"))
+    return "".join(f"{column}={value}^" for column, value in pairs if _name(column) != names.order_key)
+
+
+def key_of(order: str, told: str, names: ChargeProfile) -> dict[str, Value]:
+    """The key of a charge for its own address. Raises Rejected for a number that is none."""
+    pairs = re.findall(r"([A-Z_]+)=([^^]*)\^", told) or [("", told)]
+    key: dict[str, Value] = {names.order_key: order}
+    for column, value in pairs:
+        if not re.fullmatch(r"\d{1,18}", value, re.ASCII):
+            raise Rejected(f"{told!r} is no number of a charge.", code="bad_key", vendor="ifs_cloud")
+        key[_name(column) if column else names.number_field] = int(value)
+    return key
+
+
+def _name(column: str) -> str:
+    """`SEQUENCE_NO` as `SequenceNo`."""
+    return "".join(word.capitalize() for word in column.split("_"))
+
+
+def found_charge(row: Row, names: ChargeProfile) -> FoundShipment:
+    """A charge as a look-up tells it: its number within the order. Raises Rejected where it has none."""
+    found = number_of(row, names)
+    if not found:
+        raise Rejected(
+            "A charge that may be ours does not tell its number.",
+            code="charges_unreadable",
+            remedy=f"Name the member that holds it in {names.path}.number_field, then replay.",
+            vendor="ifs_cloud",
+            field=names.number_field,
+        )
     return FoundShipment(found, (found,))
 
 
 class ChargeCorrection:
     """Decides whether a charge's cost is to be set; `skipped` says what stands in the way."""
 
-    def __init__(self, cost: Decimal, ours: Sequence[Decimal], profile: Profile) -> None:
-        self._cost, self._ours, self._names = cost, ours, profile.charge
+    def __init__(self, cost: Decimal, ours: Sequence[Decimal], names: ChargeProfile) -> None:
+        self._cost, self._ours, self._names = cost, ours, names
         self.skipped: tuple[str, ...] = ()
 
     def __call__(self, row: Row) -> dict[str, Any]:

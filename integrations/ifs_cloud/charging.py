@@ -1,8 +1,10 @@
-"""Freight cost in IFS: charges of the orders that a document delivers for (sheet 9.3)."""
+"""Freight cost in IFS: charges of the orders that a document delivers for (sheet 9.3, 9.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import cast
 
@@ -21,9 +23,10 @@ from integrations.base.roles import SendTicket
 from integrations.ifs_cloud import charges, mapping
 from integrations.ifs_cloud.client import Record, Row, posted
 from integrations.ifs_cloud.containing import only_this_record
-from integrations.ifs_cloud.odata import Value, any_of, compare
+from integrations.ifs_cloud.odata import any_of, compare
 from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS
 from integrations.ifs_cloud.orders import delivery_of, kind_of
+from integrations.ifs_cloud.profile import ChargeProfile
 from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
 from integrations.ifs_cloud.reading import Reading, given, groups
 
@@ -34,13 +37,12 @@ _Borne = tuple[str, tuple[str, ...], Decimal | None]
 class Charging(Reading):
     """The part of the `Erp` role that writes freight cost to orders."""
 
-    @property
-    def takes_freight(self) -> bool:
-        """Whether the profile lets charges be written."""
-        return self.profile.charge.enabled
+    def takes_freight(self, kind: str) -> bool:
+        """Whether the profile lets charges be written to the orders of such documents."""
+        return self.profile.charges.get(kind, self.profile.charges[CUSTOMER_ORDER]).enabled
 
     def read_freight_basis(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
-        """Read the customer orders of documents: for 20 at once the lines that are not `known`, the orders, and order lines
+        """Read the orders of documents: for 20 at once the lines that are not `known`, the orders, and order lines
 
         where several orders share a cost. What is wrong with one of them is a Problem of that one.
         """
@@ -57,35 +59,33 @@ class Charging(Reading):
         return found
 
     def _bases(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
-        profile = self.profile
         wanted = self._borne(keys, known)
-        heads = {
-            delivery_of(key).order: dict(known[key].raw)
-            for key in wanted
-            if key in known and kind_of(key) == CUSTOMER_ORDER and known[key].raw
-        }
-        numbers = list(dict.fromkeys(order for borne in wanted.values() for order, *_ in borne))
-        asked = [order for order in numbers if order not in heads]
-        rows = self._of_orders(profile.orders, profile.order_key, asked, [profile.order_key], "read orders")
-        heads |= {mapping.text(row, profile.order_key): row for row in rows}
+        heads: dict[str, dict[str, Row]] = {}
+        for kind, names in self.profile.charges.items():
+            mine = [key for key in wanted if charges.names_of(key, self.profile) is names]
+            told = {delivery_of(key).order: dict(known[key].raw) for key in mine if kind_of(key) == kind and key in known}
+            asked = [order for order in dict.fromkeys(o for key in mine for o, *_ in wanted[key]) if not told.get(order)]
+            rows = self._of_orders(names.orders, names.order_key, asked, [names.order_key], "read orders")
+            heads[kind] = told | {mapping.text(row, names.order_key): row for row in rows}
         goods = self._order_lines([borne for borne in wanted.values() if len(_orders(borne)) > 1])
-        before = self._pre_postings(heads[order] for order in numbers if order in heads)
+        before = self._pre_postings(heads)
         found: dict[str, FreightBasis | Problem] = {}
         for key, borne in wanted.items():
+            names = charges.names_of(key, self.profile)
             try:
-                found[key] = self._basis(borne, heads, goods, before)
+                found[key] = self._basis(borne, heads[names.kind], goods, before, names)
             except Rejected as problem:
                 found[key] = Problem(problem)
         return found
 
     def _borne(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, list[_Borne]]:
-        """For each document the order lines of which it ships; none behind a purchase order."""
+        """For each document the order lines of which it ships; behind a delivery of an order the order itself."""
         found: dict[str, list[_Borne]] = {}
         unread: dict[int, str] = {}
         for key in keys:
             kind = kind_of(key)
             if kind in ORDER_KINDS:
-                found[key] = [(delivery_of(key).order, (), None)] if kind == CUSTOMER_ORDER else []
+                found[key] = [(delivery_of(key).order, (), None)]
             elif key in known:
                 found[key] = [(line.order_ref, line.order_line, line.quantity) for line in known[key].lines if line.order_ref]
             else:
@@ -110,15 +110,19 @@ class Charging(Reading):
         return {mapping.order_line_key(row, self.profile): row for row in rows}
 
     def _basis(
-        self, borne: Sequence[_Borne], heads: Mapping[str, Row], goods: Mapping[mapping.OrderLine, Row], before: Mapping[str, Row]
+        self,
+        borne: Sequence[_Borne],
+        heads: Mapping[str, Row],
+        goods: Mapping[mapping.OrderLine, Row],
+        before: Mapping[str, Row],
+        names: ChargeProfile,
     ) -> FreightBasis:
-        names = self.profile.charge
         found = []
         for order in _orders(borne):
             head = heads.get(order)
             if head is None:
                 raise Rejected(
-                    f"The customer order {order} is not in IFS any more, or the service user may not see it.",
+                    f"The {names.noun} {order} is not in IFS any more, or the service user may not see it.",
                     code="document_gone",
                     remedy="If it still exists in IFS, check the service user's Allowed Companies and sites, then replay.",
                     vendor="ifs_cloud",
@@ -129,13 +133,19 @@ class Charging(Reading):
                 if own == order and goods
             ]
             place = mapping.text(head, names.pre_posting_field)
-            found.append(charges.charge_order(head, before.get(place), ships, self.profile))
+            told = charges.charge_order(head, before.get(place), ships, names)
+            if not told.company_code and told.site in self._company_of:
+                # Not seen on every tenant's purchase orders (sheet 9.6); the site belongs to one company.
+                told = replace(told, company_code=self._company_of[told.site].code)
+            found.append(told)
         return FreightBasis(tuple(found))
 
-    def _pre_postings(self, heads: Iterable[Row]) -> dict[str, Row]:
-        """Pre-posting of orders by its id, where the profile names a set to read it from (sheet 9.9)."""
-        names = self.profile.charge
-        wanted = sorted({mapping.number(row, names.pre_posting_field) for row in heads} - {None}, key=str)
+    def _pre_postings(self, heads: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+        """Pre-posting of orders of each kind by its id, where the profile names a set to read it from (sheet 9.9)."""
+        kinds = self.profile.charges
+        names = kinds[CUSTOMER_ORDER]
+        ids = {mapping.number(row, kinds[kind].pre_posting_field) for kind, rows in heads.items() for row in rows.values()}
+        wanted = sorted(ids - {None}, key=str)
         if names.pre_posting is None or not wanted:
             return {}
         found: dict[str, Row] = {}
@@ -149,54 +159,92 @@ class Charging(Reading):
 
     def describe_freight(self, part: FreightPart, reference: str) -> dict[str, object]:
         """The body of the charge. Its cost is text here, since frozen requests are plain JSON; it is a number on the wire."""
-        body = charges.charge_body(part, reference, self.profile)
-        return body | {self.profile.charge.cost_field: format(part.cost.amount, "f")}
+        names = charges.names_of(part.document_key, self.profile)
+        return charges.charge_body(part, reference, names) | {names.cost_field: format(part.cost.amount, "f")}
 
     def post_freight(self, body: dict[str, object], part: FreightPart, ticket: SendTicket) -> PostedCharge:
         """POST the charge to its order, once."""
-        target = charges.charges_of(part.order, self.profile)
-        told = dict(body) | {self.profile.charge.cost_field: part.cost.amount}
-        with only_this_record():
-            return self._posted(self.client.post_once(target, told, ticket, operation="post charge"), part)
+        names = charges.names_of(part.document_key, self.profile)
+        told = dict(body) | {names.cost_field: part.cost.amount}
+        with _offered(names):
+            answer = self.client.post_once(charges.charges_of(part.order, names), told, ticket, operation="post charge")
+            return _posted(answer, part, names)
 
     def parse_freight(self, answer: str, part: FreightPart, *, status: int | None) -> PostedCharge:
         """What a stored answer to the POST said."""
-        with only_this_record():
+        names = charges.names_of(part.document_key, self.profile)
+        with _offered(names):
             told = Answer(status or 0, {}, answer.encode())
-            return self._posted(posted(told, charges.charges_of(part.order, self.profile), "post charge"), part)
-
-    def _posted(self, record: Record, part: FreightPart) -> PostedCharge:
-        number = mapping.text(record.row, self.profile.charge.number_field)
-        if not number:
-            message = "IFS took the charge, but did not say under which number."
-            raise OutcomeUnknown(message, vendor="ifs_cloud", operation="post charge")
-        return PostedCharge(part.order, number)
+            return _posted(posted(told, charges.charges_of(part.order, names), "post charge"), part, names)
 
     def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         """Read the order's charges and pick those that may be this part."""
-        profile = self.profile
-        target = charges.charges_of(part.order, profile)
-        with only_this_record():
-            pages = self.client.pages(
-                target, operation="look for charge", orderby=[profile.charge.number_field], top=PAGE_SIZE_CAP
-            )
-            rows = [row for page in pages for row in page]
-        ours = [row for row in rows if charges.is_charge(row, part, references, profile)]
-        return LookUp(tuple(charges.found_charge(row, profile) for row in ours), text=f"{len(rows)} charges on {part.order}")
+        names = charges.names_of(part.document_key, self.profile)
+        rows = self._charges(part.order, names)
+        ours = [row for row in rows if charges.is_charge(row, part, references, names)]
+        return LookUp(tuple(charges.found_charge(row, names) for row in ours), text=f"{len(rows)} charges on {part.order}")
 
-    def correct_freight(self, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
+    def _charges(self, order: str, names: ChargeProfile) -> list[Row]:
+        target = charges.charges_of(order, names)
+        with _offered(names):
+            # In the order of its keys; what they are called on purchase orders is a guess, and one page holds them all.
+            orderby = [names.number_field] if names.kind == CUSTOMER_ORDER else []
+            pages = self.client.pages(target, operation="look for charge", orderby=orderby, top=PAGE_SIZE_CAP)
+            return [row for page in pages for row in page]
+
+    def correct_freight(self, key: str, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
         """One GET, and one PATCH where the cost differs; what stands in the way is told, not raised."""
-        names = self.profile.charge
-        decide = charges.ChargeCorrection(cost, ours, self.profile)
-        key: dict[str, Value] = {self.profile.order_key: order, names.number_field: int(number)}
+        names = charges.names_of(key, self.profile)
+        decide = charges.ChargeCorrection(cost, ours, names)
+        place = charges.key_of(order, number, names)
         try:
             with only_this_record():
-                change = self.client.change(charges.charges_of(order, self.profile), key, decide, operation="correct charge")
+                change = self.client.change(charges.charges_of(order, names), place, decide, operation="correct charge")
         except Rejected as problem:
             if problem.code not in ("document_gone", "state_refused"):
                 raise
-            return WriteResult("", (), ("gone" if problem.code == "document_gone" else "invoiced",))
+            if problem.code == "state_refused":
+                return WriteResult("", (), ("invoiced",))
+            # A set of a guessed name answers the same where it is wrong: only the list says that the charge is gone.
+            there = () if names.kind == CUSTOMER_ORDER else self._charges(order, names)
+            if any(charges.number_of(row, names) == number for row in there):
+                raise
+            return WriteResult("", (), ("gone",))
         return WriteResult(change.version, change.sent, decide.skipped)
+
+
+def _posted(record: Record, part: FreightPart, names: ChargeProfile) -> PostedCharge:
+    number = charges.number_of(record.row, names)
+    if not number:
+        message = "IFS took the charge, but did not say under which number."
+        raise OutcomeUnknown(message, vendor="ifs_cloud", operation="post charge")
+    return PostedCharge(part.order, number)
+
+
+@contextmanager
+def _offered(names: ChargeProfile) -> Iterator[None]:
+    """Trouble stays with the record; that a tenant knows no charges of purchase orders is said in words (sheet 9.6)."""
+    try:
+        with only_this_record():
+            yield
+    except Rejected as error:
+        if names.kind == CUSTOMER_ORDER or error.code not in _NOT_THERE:
+            raise
+        raise Rejected(
+            f"IFS knows no charges of {names.noun}s under {names.nav} (setting {names.path}.nav).",
+            code="charges_not_offered",
+            remedy=f"Correct {names.path}.nav after the tenant's $metadata, or set {names.path}.enabled to false and write the "
+            "cost by hand; then replay.",
+            vendor="ifs_cloud",
+            operation=error.operation,
+            status=error.status,
+            vendor_code=error.vendor_code,
+            vendor_text=error.vendor_text,
+            field=f"{names.path}.nav",
+        ) from error
+
+
+_NOT_THERE = ("unknown_set", "unknown_path", "unknown_projection", "not_offered", "document_gone")
 
 
 def _orders(borne: Sequence[_Borne]) -> list[str]:

@@ -194,7 +194,7 @@ class IfsClient:
         options: dict[str, str | int | None] = {
             "$select": ",".join(select) or None,
             "$filter": where or None,
-            "$orderby": ",".join(orderby),
+            "$orderby": ",".join(orderby) or None,
             "$top": size,
         }
         place = f"{self.root(target)}/{target.set}"

@@ -153,7 +153,18 @@ PURCHASE_ORDER: dict[str, Any] = {
     "weight_field": None,
     "delivery_terms_field": "DeliveryTerms",
     **_NEWS,
-    "charge": {"nav": "PurchaseOrderChargeArray", "enabled": False},
+    "pre_posting_field": "PreAccountingId",
+    "charge": {
+        "nav": "PurchaseOrderChargeArray",
+        "enabled": False,
+        "charge_type": "FREIGHT",
+        "cost_field": "ChargeAmount",
+        "number_field": "SequenceNo",
+        "invoiced_field": None,
+        "marker_field": None,
+        "vendor_field": "VendorNo",
+        "vendor": None,
+    },
 }
 
 SUPPLIER_ADDRESS: dict[str, Any] = {
@@ -183,6 +194,7 @@ REQUIRED = frozenset(
         *("customer_order.lines.state_field", "purchase_order.lines.state_field"),
         *("customer_order.customer_field", "customer_order.single_address.order_field", "purchase_order.supplier_field"),
         *("supplier_address.supplier_field", "supplier_address.address_field"),
+        *("purchase_order.charge.cost_field", "purchase_order.charge.number_field"),
     }
 )
 """What must be named for orders to ship; every other `..._field` may be null."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from integrations.base.errors import ConfigurationError
-from integrations.ifs_cloud.order_profile import OrderProfile, order_profiles
+from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, PURCHASE_ORDER, OrderProfile, order_profiles
 from integrations.ifs_cloud.profile_checks import check_settings
 from integrations.ifs_cloud.profile_defaults import merged
 from integrations.ifs_cloud.targets import Poll, Target, poll_of, target_of
@@ -51,18 +51,32 @@ class ShipmentProfile:
 
 @dataclass(frozen=True, slots=True)
 class ChargeProfile:
-    """Charges of customer orders, with what of the order goes into them. `pre_posting` None: it is not read."""
+    """Charges of one kind of order, with what of the order goes into them. `pre_posting` None: it is not read.
 
+    `path` is where the settings stand. What only one kind knows is empty for the other: `amount_mode` and `unit` are of
+    customer orders, `vendor` (the supplier whom the charge is owed to) of purchase orders.
+    """
+
+    kind: str
+    path: str
+    noun: str
+    orders: Target
+    order_key: str
+    state_field: str
+    currency_field: str | None
+    closed_states: tuple[str, ...]
     nav: str
     charge_type: str
     cost_field: str
-    amount_mode: str
     enabled: bool
     number_field: str
     invoiced_field: str | None
     marker_field: str | None
+    amount_mode: str
     unit: str
-    company_field: str
+    vendor_field: str | None
+    vendor: str
+    company_field: str | None
     site_field: str
     address_field: str | None
     pre_posting_field: str | None
@@ -124,7 +138,7 @@ class Profile:
     sites: Target
     site_company_field: str
     site_field: str
-    charge: ChargeProfile
+    charges: Mapping[str, ChargeProfile]
     files: FileProfile
     documents: Mapping[str, OrderProfile]
 
@@ -182,7 +196,10 @@ def profile_of(settings: Mapping[str, Any]) -> Profile:
         sites=target_of(sites, "site"),
         site_company_field=sites["company_field"],
         site_field=sites["site_field"],
-        charge=_charge(whole),
+        charges={
+            CUSTOMER_ORDER: _charge(whole, CUSTOMER_ORDER, "customer_order_charge", _CLOSED_SALES),
+            PURCHASE_ORDER: _charge(whole, PURCHASE_ORDER, "purchase_order.charge", _CLOSED_PURCHASES),
+        },
         files=_files(whole["labels"]),
         documents=order_profiles(whole),
     )
@@ -211,14 +228,33 @@ def _files(labels: Mapping[str, Any]) -> FileProfile:
     )
 
 
-def _charge(whole: Mapping[str, Any]) -> ChargeProfile:
-    charge, orders, accounting = whole["customer_order_charge"], whole["customer_order"], whole["accounting"]
+_CLOSED_SALES = ("Invoiced", "Cancelled")
+_CLOSED_PURCHASES = ("Closed", "Cancelled")
+"""States of an order in which IFS takes no charge."""
+
+
+def _charge(whole: Mapping[str, Any], kind: str, path: str, closed: tuple[str, ...]) -> ChargeProfile:
+    orders, accounting, charge = whole[kind], whole["accounting"], whole
+    for name in path.split("."):
+        charge = charge[name]
     before = accounting["pre_posting"]
     return ChargeProfile(
+        kind=kind,
+        path=path,
+        noun=kind.replace("_", " "),
+        orders=target_of(orders, kind),
+        order_key=orders["key"][0],
+        state_field=orders["state_field"],
+        currency_field=orders["currency_field"],
+        closed_states=closed,
         **{key: charge[key] for key in _CHARGE_FIELDS},
+        amount_mode=charge.get("amount_mode", ""),
+        unit=charge.get("unit", ""),
+        vendor_field=charge.get("vendor_field"),
+        vendor=(charge.get("vendor") or "").strip(),
         company_field=orders["company_field"],
         site_field=orders["site_field"],
-        address_field=orders["address_id_field"],
+        address_field=orders["address_id_field"] if kind == CUSTOMER_ORDER else None,
         pre_posting_field=orders["pre_posting_field"],
         pre_posting=target_of(before, "accounting.pre_posting") if before["service"] else None,
         pre_posting_key=before["key_field"],
@@ -228,10 +264,7 @@ def _charge(whole: Mapping[str, Any]) -> ChargeProfile:
     )
 
 
-_CHARGE_FIELDS = (
-    *("nav", "charge_type", "cost_field", "amount_mode", "enabled"),
-    *("number_field", "invoiced_field", "marker_field", "unit"),
-)
+_CHARGE_FIELDS = ("nav", "charge_type", "cost_field", "enabled", "number_field", "invoiced_field", "marker_field")
 
 _TOP = (
     "realm",

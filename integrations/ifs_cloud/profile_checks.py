@@ -144,7 +144,7 @@ def _wrong(path: str, key: str, value: Any, default: Any) -> str:
             if fits or (value is None and default is None)
             else 'must be the name of a projection, such as ShipmentHandling (or "entity:" and an entity service)'
         )
-    if key in ("scope", "ready_filter", "default_reason", "code_part_set", "charge_type", "doc_class"):
+    if key in ("scope", "ready_filter", "default_reason", "code_part_set", "charge_type", "doc_class", "vendor"):
         nullable = default is None
         return "" if isinstance(value, str) or (nullable and value is None) else "must be text"
     if value is None:

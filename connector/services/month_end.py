@@ -256,7 +256,9 @@ def _fits(wanted: Wanted, line: Line) -> bool:
 def _lines(shipment: Shipment, charges: Sequence[FreightCharge], change: CostChange | None) -> Iterator[Line]:
     void = shipment.state == Shipment.State.VOIDED
     if not charges:
-        same = shipment.quoted_currency in ("", shipment.currency)
+        # A label of unknown cost (the carrier bills somebody else) may have been quoted all the same.
+        currency = shipment.currency or shipment.quoted_currency
+        same = shipment.quoted_currency in ("", currency)
         rated = shipment.cost if shipment.cost_kind == Shipment.CostKind.RATED else shipment.rated_cost
         figures = Figures(
             shipment.quoted_cost if same else None, rated, shipment.invoiced_cost, shipment.cost, None if not void else Decimal(0)
@@ -267,7 +269,7 @@ def _lines(shipment: Shipment, charges: Sequence[FreightCharge], change: CostCha
             shipment.company_code,
             shipment.freight_account,
             shipment.cost_center,
-            shipment.currency,
+            currency,
             _of_void(figures) if void else figures,
             "voided" if void else "none",
         )
@@ -321,7 +323,8 @@ def _of_shipments(wanted: Wanted) -> Iterable[Total]:
     rows = Shipment.objects.filter(_ends(wanted), ~Exists(charges), _itself(wanted.state), **mine)
     live = ~Q(state=Shipment.State.VOIDED)
     rated = Case(When(cost_kind="rated", then=F("cost")), default=F("rated_cost"), output_field=MONEY)
-    quoted = Q(quoted_currency="") | Q(quoted_currency=F("currency"))
+    rows = rows.annotate(told_in=Case(When(currency="", then=F("quoted_currency")), default=F("currency")))
+    quoted = Q(quoted_currency="") | Q(quoted_currency=F("told_in"))
     sums = {
         "quoted": Sum("quoted_cost", filter=live & quoted),
         "rated": Sum(Case(When(live, then=rated), default=ZERO, output_field=MONEY)),
@@ -329,7 +332,7 @@ def _of_shipments(wanted: Wanted) -> Iterable[Total]:
         "charged": Sum(Case(When(live, then=F("cost")), default=Coalesce("invoiced_cost", ZERO), output_field=MONEY)),
         "posted": Sum(ZERO, filter=~live),
     }
-    return _read(rows, ("company_code", "freight_account", "cost_center", "currency"), sums)
+    return _read(rows, ("company_code", "freight_account", "cost_center", "told_in"), sums)
 
 
 def _of_charges(wanted: Wanted) -> Iterable[Total]:

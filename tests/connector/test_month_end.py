@@ -196,3 +196,36 @@ def test_another_tenants_cost_is_never_shown(house: House) -> None:
     answer = client.post(reverse("admin:connector_costs_export"), {"query": query})
     assert "777.77" not in b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
     assert "777.77" in client_of(owner()).get(reverse("admin:connector_costs") + f"?{query}").content.decode()
+
+
+def test_what_was_quoted_counts_although_the_cost_is_not_known(house: House) -> None:
+    """As for a purchase order: the carrier bills the recipient and does not say how much."""
+    only_ours()
+    ship(house, None, currency="", cost_kind="", quoted_cost="12.49", quoted_currency="USD")
+    ship(house, "10.00", quoted_cost="9.00", quoted_currency="USD")
+    [total] = month_end.totals(asked(house))
+    assert (total.currency, total.lines, total.figures.quoted, total.figures.charged) == (
+        "USD",
+        2,
+        Decimal("21.49"),
+        Decimal("10.00"),
+    )
+    [unknown, _] = month_end.page(asked(house)).lines
+    assert (unknown.currency, unknown.figures.quoted, unknown.figures.charged) == ("USD", Decimal("12.49"), None)
+
+
+def test_the_page_shows_what_is_charged_and_when_it_was_delivered(house: House) -> None:
+    """A cost that a person entered stands in no other column than this one."""
+    only_ours()
+    at = NOW.replace(day=21)
+    bear(
+        ship(house, "25.00", cost_kind="entered", rated_cost="20.00", status="delivered", delivered_at=at),
+        "20.00",
+        charged="25.00",
+    )
+    ship(house, "7.77", status="in_transit")
+    query = {"first": NOVEMBER["first"].isoformat(), "last": NOVEMBER["last"].isoformat()}
+    text = client_of(house.person("viewer")).get(reverse("admin:connector_costs"), query).content.decode()
+    lines = text[text.index('aria-label="Lines"') :]
+    assert '<th scope="col" class="mlc-number">Charged</th>' in lines and '<td class="mlc-number">25.00</td>' in lines
+    assert "2026-11-21" in lines and "In transit" in lines

@@ -7,6 +7,7 @@ axe/ holds axe-core as its makers publish it (MPL 2.0, see axe/LICENSE); it is u
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,13 +18,18 @@ import pytest
 from django.conf import settings
 from django.urls import reverse
 from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
-from connector.models import AuditEntry
+from connector.models import AuditEntry, LabelLink, ReconciliationFinding, Transfer
 from connector.services import label_links
+from connector.services.attention import Cause
 from tests import machine
-from tests.connector.admin_support import House, build, client_of
+from tests.connector.admin_support import NOW, House, build, client_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+LISTS = ("reconciliationfinding", "reconciliationrun", "alert", "alertchannel", "tenant", "user", "backfill")
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 SHOTS = os.environ.get("SHOTS", "")
 """A folder for pictures of every page, for whoever wants to look."""
@@ -82,6 +88,35 @@ def pages(house: House) -> dict[str, str]:
     found["finding"] = reverse("admin:connector_reconciliationfinding_change", args=[house.finding.pk])
     found["comparison"] = reverse("admin:connector_reconciliationrun_change", args=[house.comparison.pk])
     found["budgets"] = reverse("admin:connector_budgets")
+    return found | work_of_operators(house)
+
+
+def work_of_operators(house: House) -> dict[str, str]:
+    """What operators decide, and what stands around it."""
+    Transfer.objects.filter(pk=house.shipment.transfer_id).update(attention="label_missing")
+    ReconciliationFinding.objects.update(record=house.shipment.record)
+    transfers = {state: reverse("admin:connector_transfer_change", args=[row.pk]) for state, row in house.transfers.items()}
+    found = {f"transfer {state}": transfers[state] for state in ("needs_approval", "in_doubt", "done")}
+    for state, code in (("needs_approval", ""), ("failed", "unmapped_service"), ("in_doubt", "")):
+        cause = Cause(house.integration.pk, "ship", state, "", code, "", "")
+        found[f"cause {state}"] = f"{reverse('admin:connector_cause')}?{cause.query}"
+    found |= {f"list of {name}": reverse(f"admin:connector_{name}_changelist") for name in LISTS}
+    found["finished transfers"] = reverse("admin:connector_transfer_changelist") + "?show=all"
+    found["call"] = reverse("admin:connector_exchange", args=[house.call.transfer_id, house.call.pk])
+    found["found by a number"] = reverse("admin:connector_find") + "?q=shipment"
+    found["nothing found"] = reverse("admin:connector_find") + "?q=nowhere"
+    found["deadlines"] = reverse("admin:connector_deadlines")
+    found["month end without lines"] = reverse("admin:connector_costs") + "?first=2020-01-01&last=2020-01-31"
+    found["wrong month"] = reverse("admin:connector_costs") + "?first=2026-11-30&last=2026-11-01"
+    found["lines of an invoice"] = reverse("admin:connector_invoicefile_change", args=[house.invoice.pk]) + "?state=wrong"
+    found["seals"] = reverse("admin:connector_seals")
+    found["back-fill"] = reverse("admin:connector_backfill_change", args=[house.backfill.pk])
+    found["new back-fill"] = reverse("admin:connector_backfill_new", args=[house.integration.pk])
+    found["edit an integration"] = reverse("admin:connector_integration_edit", args=[house.integration.pk])
+    found["alert channel"] = reverse("admin:connector_alertchannel_change", args=[house.channel.pk])
+    ended = label_links.make(house.shipment, actor="test")
+    LabelLink.objects.filter(pk=ended.link.pk).update(expires_at=NOW - dt.timedelta(days=400))
+    found["link that has ended"] = ended.path
     return found
 
 
@@ -122,3 +157,19 @@ def test_pages_are_accessible(browser: webdriver.Chrome, live_server: Any, house
         if told:
             found[name] = told
     assert not found, "\n".join(f"{name}: {line}" for name, lines in found.items() for line in lines)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_link_that_is_shown_once_is_accessible(browser: webdriver.Chrome, live_server: Any, house: House, size: str) -> None:
+    """By the keyboard alone: the fold is opened, the form sent, and what comes can be read and copied."""
+    browser.set_window_size(*SIZES[size])
+    browser.set_script_timeout(60)
+    sign_in(browser, live_server, house)
+    browser.get(live_server.url + reverse("admin:connector_shipment_change", args=[house.shipment.pk]))
+    browser.find_element(By.XPATH, "//summary[contains(., 'Give the label to a supplier')]").send_keys(Keys.ENTER)
+    browser.find_element(By.XPATH, "//button[contains(., 'Make a link for the supplier')]").send_keys(Keys.ENTER)
+    WebDriverWait(browser, 30).until(lambda shown: shown.find_elements(By.ID, "mlc-label-link"))
+    told = complaints(browser)
+    if SHOTS:
+        browser.save_screenshot(f"{SHOTS}/{size}-link-shown-once.png")
+    assert not told and not browser.execute_script(WIDER), told

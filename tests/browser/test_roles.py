@@ -11,6 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from connector.models import User
+from connector.services.attention import Cause
 from tests.browser.support import button, page_says, until
 from tests.browser.test_accessibility import browser, house  # noqa: F401 (fixtures)
 from tests.connector.admin_support import House, client_of, owner
@@ -43,6 +44,7 @@ def screens(house: House) -> list[tuple[str, str, tuple[str, ...]]]:  # noqa: F8
     def page(name: str, *args: Any) -> str:
         return reverse(f"admin:connector_{name}", args=args)
 
+    failed = Cause(house.integration.pk, "ship", "failed", "", "unmapped_service", "", "")
     return [
         (page("transfer_changelist"), "Replay", WORKERS),
         (page("transfer_change", house.transfers["failed"].pk), "Replay", WORKERS),
@@ -57,6 +59,14 @@ def screens(house: House) -> list[tuple[str, str, tuple[str, ...]]]:  # noqa: F8
         (page("integration_change", house.integration.pk), "Compare now", WORKERS),
         (page("findings"), "Mark as known …", WORKERS),
         (page("reconciliationfinding_change", house.finding.pk), "Mark as known", WORKERS),
+        (page("cause") + f"?{failed.query}", "Replay this one", WORKERS),
+        (page("integration_rates", house.integration.pk), "See what these would choose", EVERYBODY),
+        (page("invoicefile_changelist"), f"Read an invoice file of {house.target.name}", WORKERS),
+        (page("invoicefile_change", house.invoice.pk), "Apply this one", WORKERS),
+        (page("invoicefile_change", house.invoice.pk), "Put it away", WORKERS),
+        (page("shipment_change", house.shipment.pk), "Correct the cost", WORKERS),
+        (page("shipment_change", house.shipment.pk), "Get quotes", WORKERS),
+        (page("costs") + "?first=2026-11-01&last=2026-11-30", "Download", EVERYBODY),
         (page("alertchannel_change", house.channel.pk), "Edit", LEADERS),
         (page("auditentry_changelist"), "Chains, seals, export", EVERYBODY),
         (reverse("admin:index"), "Users", LEADERS),

@@ -89,7 +89,7 @@ class Fedex:
         # A 200 may carry errors: a refusal all the same (sheet 4).
         quote = rates.read_quote(payload) if 200 <= answer.status < 300 and not answers.read_errors(payload) else None
         if quote is None:
-            raise self._client.problem(answer, "rate quote", "Rate")
+            raise _beside(self._client.problem(answer, "rate quote", "Rate"))
         payer = mapping.payer_of(request, self.account)
         # Rate knows no payer but the account that asks (sheet 10): what another one is charged, FedEx does not tell here.
         return quote if payer == self.account else replace(quote, alerts=(*quote.alerts, rates.NOT_THE_PAYER))
@@ -131,10 +131,7 @@ class Fedex:
             checked = addresses.read(payload, asked)
             if checked is not None:
                 return checked
-        error = self._client.problem(answer, "check addresses", "Address Validation")
-        if isinstance(error, ConfigurationError) and error.code in ("permission_missing", "endpoint_missing"):
-            # Shipping works without it: what stops is who insists on checked addresses, not the connection.
-            error.scope = "integration"
+        error = _beside(self._client.problem(answer, "check addresses", "Address Validation"))
         if not isinstance(error, Rejected):
             raise error
         if len(asked) == 1:
@@ -404,6 +401,13 @@ class Fedex:
             message = "Tracking is not allowed with these keys. A purchase whose answer is lost could not be looked up."
             return PingLayer("track", "failed", message, remedy)
         raise error
+
+
+def _beside(error: IntegrationError) -> IntegrationError:
+    """An API that shipping works without: its lack stops who insists on prices or checked addresses, not the connection."""
+    if isinstance(error, ConfigurationError) and error.code in ("permission_missing", "endpoint_missing"):
+        error.scope = "integration"
+    return error
 
 
 def _checked(layer: str, check: Callable[[], PingLayer]) -> PingLayer:

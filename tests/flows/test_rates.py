@@ -9,7 +9,7 @@ from typing import Any
 import jmespath
 import pytest
 
-from connector.models import AuditEntry, Exchange, RateQuote, Shipment, Step, Transfer
+from connector.models import AuditEntry, Exchange, Pause, RateQuote, Shipment, Step, Transfer
 from connector.services import mappings, quotes, rate_rules, story, transfers
 from connector.services.shipments import NotPossible
 from integrations.flows.table import KINDS
@@ -111,6 +111,20 @@ def test_a_service_that_is_not_offered_stops_with_what_is(asking: World) -> None
     assert (stopped.state, stopped.code) == ("failed", "service_not_offered") and "FEDEX_GROUND" in stopped.message
     assert Step.objects.get(name="choose service").state == "failed" and creates(asking) == 0
     assert RateQuote.objects.get().offers, "what was offered is kept all the same"
+
+
+def test_a_project_without_rates_stops_who_asks_for_prices_not_the_connection(asking: World) -> None:
+    """Labels and tracking work without the Rate API: its refusal must not keep others from FedEx (sheet 3)."""
+    refusal = {"transactionId": "t", "errors": [{"code": "FORBIDDEN.ERROR", "message": "no"}]}
+    asking.fedex.fault("status", QUOTES, times=None, status=403, body=refusal)
+    asking.ready()
+    asking.sync()
+    [pause] = Pause.objects.exclude(state="ended")
+    assert (pause.scope, pause.code) == ("integration", "permission_missing")
+    assert Transfer.objects.get().state == "waiting" and creates(asking) == 0
+    options(asking, rates=False)
+    due_now(asking)
+    assert asking.states() == {"done": 1}
 
 
 # -- a person's word ---------------------------------------------------------------------------------

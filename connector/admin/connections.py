@@ -19,7 +19,8 @@ from connector.admin.budgets import BudgetPages
 from connector.forms import VendorForm
 from connector.forms.fields import place_errors
 from connector.forms.meanwhile import Merged, Seen, merge
-from connector.forms.setup import CompanyRows, ConnectionForm, settings_initial
+from connector.forms.setting_fields import settings_initial
+from connector.forms.setup import CompanyRows, ConnectionForm
 from connector.models import CompanyCode, Connection, Exchange, Integration, Pause, Tenant
 from connector.services import pinging, simulator_console, webhooks
 from connector.services.configuration import saving

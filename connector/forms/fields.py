@@ -12,7 +12,6 @@ from django import forms
 
 from connector import words
 from connector.services.configuration.findings import ConfigError
-from integrations.base.vendor import SettingField
 from integrations.flows.table import FlowDef, Option
 
 UNSET = ""
@@ -208,20 +207,6 @@ def schedule_places(flow: FlowDef) -> dict[str, str]:
     path, start = f"schedule.{flow.name}", f"schedule_{flow.name}"
     parts = {"every_minutes": "every", "daily_at": "daily", "weekdays": "days", "hours": "from"}
     return {f"{path}.{key}": f"{start}_{part}" for key, part in parts.items()} | {path: f"{start}_every"}
-
-
-# -- settings of a connection ------------------------------------------------------------------------
-
-
-def setting_field(setting: SettingField, default: Any) -> forms.Field:
-    """The field of one setting that is no block; empty keeps the vendor's default."""
-    told: dict[str, Any] = {"label": setting.label, "required": False, "help_text": setting.help}
-    if setting.kind == "integer":
-        widget = forms.NumberInput(attrs={"placeholder": str(default)})
-        return forms.IntegerField(min_value=setting.minimum, max_value=setting.maximum, widget=widget, **told)
-    if setting.kind == "choice":
-        return forms.ChoiceField(choices=[(UNSET, f"{default} (the default)"), *((c, c) for c in setting.choices)], **told)
-    return forms.CharField(max_length=200, widget=forms.TextInput(attrs={"placeholder": str(default or "")}), **told)
 
 
 # -- errors --------------------------------------------------------------------------------------------

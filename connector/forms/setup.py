@@ -18,22 +18,13 @@ from connector.forms.fields import (
     schedule_fields,
     schedule_initial,
     schedule_places,
-    setting_field,
 )
 from connector.forms.meanwhile import Rows
+from connector.forms.setting_fields import field_name, setting_field, settings_entered, settings_with_fields
 from connector.models import CompanyCode, Connection, Integration, Tenant
 from connector.services.configuration.findings import ConfigError
 from integrations.base.vendor import SettingField, Vendor
 from integrations.flows.table import OPTION_TOPICS, Kind
-
-PARALLEL = SettingField(
-    "max_parallel",
-    "Calls at a time",
-    "integer",
-    "By all workers together, as the vendor's contract allows.",
-    minimum=1,
-    maximum=64,
-)
 
 
 @dataclass(slots=True)
@@ -80,9 +71,8 @@ class ConnectionForm(forms.Form):
                 help_text="Empty: the environment's own. A new host asks for the secrets again.",
             )
         self._credentials()
-        defaults = {**vendor.settings_defaults, PARALLEL.key: vendor.max_parallel}
         for setting in self.settings:
-            self.fields[f"setting_{setting.key}"] = setting_field(setting, defaults.get(setting.key))
+            self.fields[field_name(setting)] = setting_field(vendor, setting)
         self.fields["settings"] = JsonField(
             kind=dict, label="More settings", help_text="For experts, as JSON: only what differs from the defaults."
         )
@@ -90,7 +80,7 @@ class ConnectionForm(forms.Form):
     @property
     def settings(self) -> tuple[SettingField, ...]:
         """What has a field of its own."""
-        return (*self.vendor.setting_fields, PARALLEL)
+        return settings_with_fields(self.vendor)
 
     def _credentials(self) -> None:
         readable = self.existing.secrets_readable if self.existing else True
@@ -124,34 +114,28 @@ class ConnectionForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         told: dict[str, Any] = super().clean() or {}
         if (more := told.get("settings")) is not None:
-            own = {s.key: told.get(f"setting_{s.key}") for s in self.settings}
-            own = {key: value for key, value in own.items() if value not in (None, "")}
-            for key in own.keys() & more.keys():
-                if own[key] != more[key]:
-                    self.add_error("settings", f"{key} has a field of its own above; remove it here.")
-            told["settings"] = more | own
+            whole, doubled = settings_entered(self.vendor, more, told)
+            for key in doubled:
+                self.add_error("settings", f"{key} has a field of its own above; remove it here.")
+            told["settings"] = whole
         return told
 
     @property
     def sections(self) -> list[Section]:
         """The fields in groups."""
-        own = [f"setting_{s.key}" for s in self.settings]
-        return sections_of(self, [Section("Settings", own), Section("More settings", ["settings"])])
+        topics: dict[str, list[str]] = {}
+        for setting in sorted(self.settings, key=lambda one: bool(one.topic)):
+            topics.setdefault(setting.topic or "Settings", []).append(field_name(setting))
+        groups = [Section(title, names) for title, names in topics.items()]
+        return sections_of(self, [*groups, Section("More settings", ["settings"])])
 
     @property
     def error_places(self) -> dict[str, str]:
         """Paths of the configuration service to fields of this form, the deeper ones first."""
         found = {f"credentials.{c.key}": f"credential_{c.key}" for c in self.vendor.credentials}
         found |= {f"urls.{key}": f"url_{key}" for key in self.vendor.url_keys}
-        found |= {f"settings.{s.key}": f"setting_{s.key}" for s in self.settings}
+        found |= {f"settings.{s.key}": field_name(s) for s in self.settings}
         return found | {name: name for name in ("slug", "name", "environment", "settings")}
-
-
-def settings_initial(vendor: Vendor, settings: dict[str, Any]) -> dict[str, Any]:
-    """What the form shows for stored settings: those with a field of their own there, the others as JSON."""
-    own = [s.key for s in (*vendor.setting_fields, PARALLEL)]
-    found: dict[str, Any] = {f"setting_{key}": settings[key] for key in own if key in settings}
-    return found | {"settings": {key: value for key, value in settings.items() if key not in own}}
 
 
 class CompanyForm(forms.Form):

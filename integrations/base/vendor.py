@@ -67,15 +67,21 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class SettingField:
-    """A setting that nearly everybody meets: it has a field of its own in the form. `key` stands at the top of `settings`."""
+    """A setting that nearly everybody meets: it has a field of its own in the form, under `topic`.
+
+    `key` is its dotted path in `settings`. `unset` says what null means where the default is something else
+    ("not written"); it is entered as a dash.
+    """
 
     key: str
     label: str
-    kind: Literal["text", "choice", "integer"] = "text"
+    kind: Literal["text", "choice", "integer", "list"] = "text"
     help: str = ""
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
+    topic: str = ""
+    unset: str = ""
 
 
 @dataclass(frozen=True, slots=True)

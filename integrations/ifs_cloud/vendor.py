@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from integrations.base.records import LengthUnit, WeightUnit
-from integrations.base.vendor import Credential, Environment, InDoubt, Limit, Role, SettingField, Timeouts, Vendor
+from integrations.base.vendor import Credential, Environment, InDoubt, Limit, Role, Timeouts, Vendor
 from integrations.ifs_cloud.profile_checks import check_settings
 from integrations.ifs_cloud.profile_defaults import DEFAULTS
+from integrations.ifs_cloud.setting_fields import SETTING_FIELDS
 
 SETUP_HELP = """\
 What an IFS administrator prepares, once per tenant:
@@ -89,12 +89,7 @@ VENDOR = Vendor(
     in_doubt=InDoubt(resend_after_s=300),
     max_parallel=4,
     settings_defaults=DEFAULTS,
-    setting_fields=(
-        SettingField("realm", "Realm", help="As in the token address: /auth/realms/<realm>/. Often not the subdomain."),
-        SettingField("gateway", "Door", "choice", "Leave it unless your IFS team says otherwise.", ("main", "int", "b2b")),
-        SettingField("weight_unit", "Weights without a unit are in", "choice", choices=tuple(WeightUnit)),
-        SettingField("length_unit", "Measures without a unit are in", "choice", choices=tuple(LengthUnit)),
-    ),
+    setting_fields=SETTING_FIELDS,
     check_settings=check_settings,
     normalise_url=normalise_url,
     redact_keys=("client_secret", "access_token", "refresh_token", "id_token", "session_state"),

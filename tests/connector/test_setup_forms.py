@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from connector.forms.setup import CompanyRows, IntegrationForm, integration_initial, settings_initial
+from connector.forms.setting_fields import settings_initial
+from connector.forms.setup import CompanyRows, IntegrationForm, integration_initial
 from connector.models import AuditEntry, Connection, Integration
 from integrations import registry
 from integrations.flows.table import KINDS, OPTION_TOPICS
@@ -177,8 +178,87 @@ def test_a_wrong_row_is_told_at_the_row_and_nothing_is_lost(house: House) -> Non
 
 def test_settings_with_a_field_of_their_own_leave_the_json() -> None:
     vendor = registry.get("ifs_cloud")
-    shown = settings_initial(vendor, {"realm": "r1", "max_parallel": 2, "shipment": {"ready_filter": "x"}})
-    assert shown == {"setting_realm": "r1", "setting_max_parallel": 2, "settings": {"shipment": {"ready_filter": "x"}}}
+    stored = {
+        "realm": "r1",
+        "max_parallel": 2,
+        "shipment": {"ready_filter": "x", "weight_field": None},
+        "labels": {"doc_class": "L"},
+    }
+    shown = settings_initial(vendor, stored)
+    assert shown.pop("settings") == {"shipment": {"weight_field": None}}
+    assert shown == {
+        "setting_realm": "r1",
+        "setting_max_parallel": 2,
+        "setting_shipment__ready_filter": "x",
+        "setting_labels__doc_class": "L",
+    }
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {
+            "realm": "standard1",
+            "shipment": {"ready_states": ["Completed", "Closed"], "cancelled_states": [], "tracking_field": None},
+        },
+        {"realm": "standard1", "shipment": {"status_field": None, "poll": {"window_days": 9}}, "customer_order": {}},
+        {"realm": "standard1", "customer_order_charge": {"charge_type": "FRT", "enabled": False}, "labels": {"storage": "none"}},
+    ],
+)
+def test_settings_saved_untouched_are_unchanged(house: House, stored: dict[str, Any]) -> None:
+    Connection.objects.filter(pk=house.source.pk).update(settings=stored)
+    client, url = client_of(house.person("administrator")), edit_url("connection", house.source)
+    answer = client.post(url, untouched(client, url))
+    assert answer.status_code == 302, answer.context["form"].errors
+    assert Connection.objects.get(pk=house.source.pk).settings == stored
+
+
+def test_the_profiles_most_used_settings_are_entered_in_fields(house: House) -> None:
+    client, url = client_of(house.person("administrator")), edit_url("connection", house.source)
+    entered = untouched(client, url) | {
+        "setting_shipment__ready_states": "Completed, Closed",
+        "setting_shipment__ready_filter": "Cf_Ready_To_Ship eq true",
+        "setting_shipment__tracking_field": "-",
+        "setting_customer_order__tracking_field": "Cf_Tracking_No",
+        "setting_customer_order_charge__charge_type": "FRT",
+        "setting_labels__storage": "media",
+        "settings": '{"shipment": {"poll": {"window_days": 9}}}',
+    }
+    answer = client.post(url, entered)
+    assert answer.status_code == 302, answer.context["form"].errors
+    now = Connection.objects.get(pk=house.source.pk).settings
+    assert now["shipment"] == {
+        "ready_states": ["Completed", "Closed"],
+        "ready_filter": "Cf_Ready_To_Ship eq true",
+        "tracking_field": None,
+        "poll": {"window_days": 9},
+    }
+    assert now["customer_order"] == {"tracking_field": "Cf_Tracking_No"}
+    assert (now["customer_order_charge"], now["labels"]) == ({"charge_type": "FRT"}, {"storage": "media"})
+
+
+@pytest.mark.parametrize(
+    ("entered", "field", "said"),
+    [
+        ({"setting_shipment__tracking_field": "two words"}, "setting_shipment__tracking_field", "must be a name"),
+        ({"setting_shipment__ready_states": "Ready!"}, "setting_shipment__ready_states", "list of names"),
+        (
+            {"setting_labels__doc_class": "A", "settings": '{"labels": {"doc_class": "B"}}'},
+            "settings",
+            "labels.doc_class has a field",
+        ),
+        ({"setting_labels__doc_class": "A", "settings": '{"labels": 5}'}, "settings", "labels.doc_class has a field"),
+        ({"settings": '{"shipment": {"poll": '}, "settings", "not JSON"),
+    ],
+)
+def test_wrong_settings_lose_nothing_that_was_entered(house: House, entered: dict[str, str], field: str, said: str) -> None:
+    client, url = client_of(house.person("administrator")), edit_url("connection", house.source)
+    entered = {"name": "new name", "setting_customer_order__ready_states": "Released, Picked"} | entered
+    answer = client.post(url, untouched(client, url) | entered)
+    form = answer.context["form"]
+    assert list(form.errors) == [field] and said in str(form.errors[field]), form.errors
+    assert {name: form[name].value() for name in entered} == entered
+    assert Connection.objects.get(pk=house.source.pk).settings == house.source.settings
 
 
 def test_rows_read_both_forms_of_a_site() -> None:

@@ -32,10 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _forget_process_memory() -> Iterator[None]:
     """Tokens and slices that a process remembers must not leak from one test's database into the next."""
     from connector.services import clock, throttle, tokens
+    from integrations.ifs_cloud import learning
 
     yield
     tokens.forget_memory()
     throttle.forget()
+    learning.forget()
     clock.offset_s = 0.0
 
 

@@ -246,7 +246,7 @@ def write_of(
     ship_date: dt.datetime | None = None
     if _option(integration, "write_ship_date") and shipped:
         zone = zoneinfo.ZoneInfo(site.timezone if site is not None else integration.tenant.timezone)
-        ship_date = dt.datetime.combine(shipped, dt.time(), tzinfo=zone).astimezone(dt.UTC)
+        ship_date = dt.datetime.combine(shipped, dt.time(), tzinfo=zone)
     return WriteBack(number, _option(integration, "forwarder_to_write"), ship_date, ours=ours)
 
 

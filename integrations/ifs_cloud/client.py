@@ -31,7 +31,8 @@ from integrations.base.errors import (
 from integrations.base.http import Answer, retry_after_s
 from integrations.base.preview import PlannedWrite
 from integrations.base.roles import SendTicket
-from integrations.ifs_cloud.odata import Metadata, NotMetadata, Value, key_predicate, parse_metadata, query_string
+from integrations.ifs_cloud import learning
+from integrations.ifs_cloud.odata import Instant, Metadata, NotMetadata, Value, key_predicate, parse_metadata, query_string
 from integrations.ifs_cloud.profile import Profile
 from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
 from integrations.ifs_cloud.targets import Target
@@ -261,6 +262,19 @@ class IfsClient:
                 status=answer.status,
             ) from error
 
+    def types(self, target: Target) -> Mapping[str, str]:
+        """EDM types by field of a set, as far as a refusal made us look; calls nobody."""
+        return learning.known(f"{self._base}{self.root(target)}/{target.set}")
+
+    def learn_types(self, target: Target) -> Mapping[str, str]:
+        """The same, looked up in `$metadata`; nothing where that cannot be read, for there was a refusal before it."""
+        try:
+            types = self.metadata(target).properties(target.set)
+        except IntegrationError:
+            return learning.NOTHING
+        learning.remember(f"{self._base}{self.root(target)}/{target.set}", types)
+        return types
+
     def _get(self, url: str, operation: str, subject: Subject, *, accept: str = "application/json") -> Answer:
         return self._send("GET", url, operation, subject, headers={"Accept": accept}, total_s=self.profile.read_timeout_s)
 
@@ -341,9 +355,10 @@ class IfsClient:
         the change. One loop for 412, 428, 409 and ORA-20114 (sheet 5.2). Raises Conflict after three rounds,
         Unavailable (code `not_written`) where an answer without the record turns out to have changed nothing.
         """
+        days = learning.dates_of(self.types(target))
         for number in range(1, WRITE_TRIES + 1):
             record = self.get(target, key, operation=f"{operation}: read")
-            body = decide(record.row)
+            body = _with_days(decide(record.row), record.row, days)
             if not body:
                 return Change(record.etag, (), record.row)
             if not record.etag:
@@ -361,9 +376,18 @@ class IfsClient:
                     raise
                 pause(number)
                 continue
+            except Rejected:
+                # An instant in a field that holds a day is refused: only the tenant knows which of its own fields do.
+                sent = {name for name, value in body.items() if isinstance(value, Instant)}
+                if number == WRITE_TRIES or days & sent or not sent:
+                    raise
+                days = learning.dates_of(self.learn_types(target))
+                if not days & sent:
+                    raise
+                continue
             if after is None:
                 after = self.get(target, key, operation=f"{operation}: version")
-                if decide(after.row):
+                if _with_days(decide(after.row), after.row, days):
                     # A gateway's own 200 looks like a success without a body; only the record proves the change.
                     raise Unavailable(
                         "IFS answered the change, but the record does not hold it.",
@@ -373,6 +397,12 @@ class IfsClient:
                     )
             return Change(after.etag, tuple(body), record.row)
         raise AssertionError("unreachable: the last round returns or raises")
+
+
+def _with_days(body: Row, row: Row, days: frozenset[str]) -> Row:
+    """`body` with a day instead of an instant in these fields; left out where that day stands there already."""
+    told = {name: value.day if name in days and isinstance(value, Instant) else value for name, value in body.items()}
+    return {name: value for name, value in told.items() if name not in days or row.get(name) != value}
 
 
 def pause(number: int) -> None:

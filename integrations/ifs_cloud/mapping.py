@@ -27,7 +27,8 @@ from integrations.base.records import (
     GoodsLine,
     HandlingUnit,
 )
-from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare
+from integrations.ifs_cloud.learning import state_literal
+from integrations.ifs_cloud.odata import Value, all_of, any_of, compare
 from integrations.ifs_cloud.profile import Profile, ShipmentProfile
 from integrations.ifs_cloud.targets import Poll, date_literal_value
 
@@ -143,9 +144,7 @@ def shipment_of(key: str) -> int:
 def state_value(profile: Profile, state: str) -> Value:
     """A state for a filter: a qualified enumeration member, or plain text where `state_literal` says so (sheet 4.3)."""
     shipment = profile.shipment
-    if profile.state_literal == "string":
-        return state
-    return EnumMember(shipment.header.namespace, shipment.state_enum, state)
+    return state_literal(profile.state_literal, shipment.header.namespace, shipment.state_enum, state)
 
 
 def ready_clause(profile: Profile) -> str:

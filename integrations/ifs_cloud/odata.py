@@ -48,11 +48,19 @@ def literal(value: Value) -> str:
             return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def instant(value: dt.datetime) -> str:
+class Instant(str):
+    """An instant as IFS takes it, with its calendar day in the zone in which it was told: fields may hold days only."""
+
+    day: str
+
+
+def instant(value: dt.datetime) -> Instant:
     """An instant as IFS takes it: UTC, whole seconds, `Z` (sheet 4.2). Raises ValueError without a zone."""
     if value.tzinfo is None:
         raise ValueError("an instant for IFS needs a time zone")
-    return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = Instant(value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    made.day = value.date().isoformat()
+    return made
 
 
 def compare(field_name: str, operator: str, value: Value) -> str:

@@ -13,7 +13,7 @@ from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.preview import PlannedWrite
 from integrations.base.records import Document, DocumentHead, Goods, Problem, StatusWrite, WriteBack, WriteResult
 from integrations.base.records import Standing as HeaderStanding
-from integrations.ifs_cloud import mapping, orders, writing
+from integrations.ifs_cloud import learning, mapping, orders, writing
 from integrations.ifs_cloud.client import IfsClient, Row
 from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.odata import Metadata, Value, all_of
@@ -43,6 +43,7 @@ class OrderReader:
         self._companies = companies
         self._unreadable = unreadable
         self._poll: Poll = self.order.poll
+        self._take_types(client.types(self.order.listed))
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -61,8 +62,11 @@ class OrderReader:
         """Whether a list that was refused can be asked for otherwise; it is from now on.
 
         An overview shows less than the order's own projection (`CustomerOrdersHandling` no site, sheet 9.2), which is asked
-        then. As for shipments, a stamp that this tenant does not have gives way to the date window (sheet 8).
+        then. As for shipments, a stamp that this tenant does not have gives way to the date window (sheet 8), and literals of a
+        wrong type to those that its `$metadata` asks for.
         """
+        if error.code == "query_refused":
+            return self._take_types(self.client.learn_types(self.order.listed))
         if error.code != "unknown_property":
             return False
         if self.order.listed != self.order.header:
@@ -72,6 +76,17 @@ class OrderReader:
             return False
         self._poll = dataclasses.replace(self._poll, stamp_field=None)
         return True
+
+    def _take_types(self, types: Mapping[str, str]) -> bool:
+        """Write the literals of lists as the tenant told; whether anything changed by it."""
+        before, poll = self.order, self._poll
+        self.order = dataclasses.replace(
+            before,
+            state_enum=types.get(before.state_field, before.state_enum),
+            poll=learning.typed_poll(before.poll, types),
+        )
+        self._poll = learning.typed_poll(poll, types)
+        return self.order != before
 
     def _asked(self, ask: Callable[[], list[Row]]) -> list[Row]:
         """What `ask` finds, asked otherwise where IFS refuses it as it is."""
@@ -132,19 +147,21 @@ class OrderReader:
 
         One call more for each 20 orders, whose lines are read.
         """
-        order = self.order
-        if order.tracking_field is None:
-            return
-        where = orders.numbered_clause(order, sites, since, after)
-        pages = self.client.pages(order.header, operation=f"list numbers of {order.noun}s", where=where, orderby=[order.key])
-        try:
-            for rows in pages:
-                if found := [one for some in _groups(rows) for one in self._numbered(some)]:
-                    yield found
-        except ConfigurationError as error:
-            # As in the write-back (sheet 11): a target that the tenant lacks fails the check (Ping), not the run.
-            if error.code != "unknown_property" or error.field != order.tracking_field:
-                raise
+        while self.order.tracking_field is not None:
+            order = self.order
+            where = orders.numbered_clause(order, sites, since, after)
+            pages = self.client.pages(order.header, operation=f"list numbers of {order.noun}s", where=where, orderby=[order.key])
+            try:
+                for rows in pages:
+                    if found := [one for some in _groups(rows) for one in self._numbered(some)]:
+                        yield found
+                return
+            except ConfigurationError as error:
+                # As in the write-back (sheet 11): a target that the tenant lacks fails the check (Ping), not the run.
+                if error.code == "unknown_property" and error.field == order.tracking_field:
+                    return
+                if error.code != "query_refused" or not self._take_types(self.client.learn_types(order.header)):
+                    raise
 
     def _numbered(self, rows: Sequence[Row]) -> Iterator[HeaderStanding]:
         headers = {mapping.text(row, self.order.key): row for row in rows}

@@ -18,8 +18,9 @@ from integrations.base.context import Company
 from integrations.base.errors import Rejected
 from integrations.base.records import Address, Document, DocumentHead, DocumentLine, Goods, GoodsLine
 from integrations.base.records import Standing as HeaderStanding
+from integrations.ifs_cloud.learning import state_literal
 from integrations.ifs_cloud.mapping import Row, address, day, measure, moment, number, same_state, shipment_of, text, zone_of
-from integrations.ifs_cloud.odata import EnumMember, Value, all_of, any_of, compare
+from integrations.ifs_cloud.odata import Value, all_of, any_of, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS, LineProfile, OrderProfile
 from integrations.ifs_cloud.profile import Profile
 from integrations.ifs_cloud.targets import Poll, Target, date_literal_value
@@ -67,7 +68,7 @@ def listed_states(order: OrderProfile) -> tuple[str, ...]:
 
 def state_value(profile: Profile, order: OrderProfile, state: str) -> Value:
     """A state for a filter of the list (sheet 4.3)."""
-    return state if profile.state_literal == "string" else EnumMember(order.listed.namespace, order.state_enum, state)
+    return state_literal(profile.state_literal, order.listed.namespace, order.state_enum, state)
 
 
 def ready_rule(order: OrderProfile) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from integrations.base.context import Company
-from integrations.base.errors import IntegrationError
+from integrations.base.errors import ConfigurationError, IntegrationError
 from integrations.base.records import PingLayer
-from integrations.ifs_cloud import mapping, uses
-from integrations.ifs_cloud.client import PERMISSION_REMEDY
+from integrations.ifs_cloud import learning, mapping, uses
+from integrations.ifs_cloud.client import PERMISSION_REMEDY, Row
 from integrations.ifs_cloud.odata import Metadata, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
 from integrations.ifs_cloud.reading import GROUP, Reading
@@ -92,24 +92,39 @@ class Pinging(Reading):
         if target is shipment.header and self._company_of:
             # The very query of the poll, so that a wrong state literal or date type shows here and not at night.
             sites = sorted(self._company_of)[:GROUP]
-            where = mapping.list_clause(self.profile, sites, self.context.now().date(), self._poll)
-            rows = self.client.probe(
-                target, operation=f"ping: {name}", where=where, select=mapping.list_fields(shipment, self._poll)
-            )
+            try:
+                rows = self._probe_list(target, sites)
+            except ConfigurationError as error:
+                if not self._falls_back(error):
+                    raise
+                rows = self._probe_list(target, sites)
+            header = self._named.header
+            if differ := learning.differences(
+                "shipment", self.profile.state_literal, header.namespace, self._named, self.profile.shipment
+            ):
+                return PingLayer(name, "warning", f"{_BY_TYPES} {differ}.", _BY_TYPES_REMEDY)
             seen = "one is ready now" if rows else "none is ready now, or the service user may not see the site's shipments"
             return PingLayer(name, "ok", f"The query for ready shipments is accepted; {seen}.")
         if target.path in self._orders and target is self._orders[target.path].order.header and self._company_of:
             rows = self._orders[target.path].probe(sorted(self._company_of)[:GROUP], self.context.now().date())
             seen = "one may be ready now" if rows else "none is ready now, or the service user may not see the site's orders"
-            named, asked = self.profile.documents[target.path].listed, self._orders[target.path].order.listed
+            as_named, now = self.profile.documents[target.path], self._orders[target.path].order
+            named, asked = as_named.listed, now.listed
             if asked != named:
                 told = f"{named.service} lacks a field that a list asks for; {asked.service} is asked after each refusal; {seen}."
                 remedy = f"Name {asked.service} in {target.path}.list_service: one call less for each list."
                 return PingLayer(name, "warning", told, remedy)
+            if differ := learning.differences(target.path, self.profile.state_literal, named.namespace, as_named, now):
+                return PingLayer(name, "warning", f"{_BY_TYPES} {differ}.", _BY_TYPES_REMEDY)
             return PingLayer(name, "ok", f"The query for ready {_plural(target)} is accepted; {seen}.")
         rows = self.client.probe(target, operation=f"ping: {name}")
         seen = "" if rows else " It shows no row at present; a missing permission for company or site looks the same."
         return PingLayer(name, "ok", f"{target.set} may be read.{seen}")
+
+    def _probe_list(self, target: Target, sites: Sequence[str]) -> list[Row]:
+        where = mapping.list_clause(self.profile, sites, self.context.now().date(), self._poll)
+        select = mapping.list_fields(self.profile.shipment, self._poll)
+        return self.client.probe(target, operation="ping: shipments: read", where=where, select=select)
 
     def _ping_profile(self, target: Target, used: Sequence[uses.Use], described: dict[str, Metadata]) -> PingLayer:
         name = f"{_plural(target)}: profile"
@@ -162,14 +177,11 @@ class Pinging(Reading):
         expected = {"date": "Edm.Date", "datetime": "Edm.DateTimeOffset"}[poll.date_type]
         if date_type.startswith("Edm.Date") and date_type != expected:
             wrong.append(f"shipment.poll.date_type: {poll.date_field} is {date_type}, not {expected}")
-        written = shipment.ship_date_field or ""
-        if properties.get(written) == "Edm.Date":
-            wrong.append(f"shipment.ship_date_field: {written} is Edm.Date; we write an instant")
         state_type = properties.get(shipment.state_field, "")
         if (
             self.profile.state_literal == "enum"
             and state_type
-            and state_type != f"{shipment.header.namespace}.{shipment.state_enum}"
+            and state_type not in (shipment.state_enum, f"{shipment.header.namespace}.{shipment.state_enum}")
         ):
             told = "string" if state_type == "Edm.String" else state_type
             wrong.append(f"shipment.state_enum or state_literal: {shipment.state_field} is of type {told}")
@@ -178,6 +190,10 @@ class Pinging(Reading):
             if known and state not in known:
                 wrong.append(f"a state {state} does not exist; IFS has {', '.join(known)}")
         return wrong
+
+
+_BY_TYPES = "IFS refuses the literals of the profile; those that its own description asks for are used instead:"
+_BY_TYPES_REMEDY = "Correct these settings: a refused call and a look at the description less each hour."
 
 
 def _checked(name: str, check: Callable[[], PingLayer]) -> PingLayer:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from integrations.base.context import Context
 from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.records import Document, DocumentHead, Goods, Problem, Standing
 from integrations.base.roles import ListQuery
-from integrations.ifs_cloud import mapping, orders, standing
+from integrations.ifs_cloud import learning, mapping, orders, standing
 from integrations.ifs_cloud.client import Row
 from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import all_of, any_of, compare
@@ -42,6 +42,8 @@ class Reading:
         self._history: dict[dt.date, list[int]] = {}
         self._media_types: dict[str, tuple[str, ...] | None] = {}
         self._poll = self.profile.shipment.poll
+        self._named = self.profile.shipment
+        self._take_types(self.client.types(self._named.header))
         self._company_of = mapping.site_map(context.companies)
         self._orders = {
             kind: OrderReader(self.client, self.profile, kind, self._company_of, self.unreadable) for kind in ORDER_KINDS
@@ -62,15 +64,39 @@ class Reading:
             if query.kind in ORDER_KINDS:
                 yield from self._orders[query.kind].heads(companies, group, query.since)
                 continue
-            try:
-                yield from self._list(group, companies, query.since)
-            except ConfigurationError as error:
-                # The profile names a stamp that this tenant does not have: fall back to the date window (sheet 8).
-                # IFS refuses the first page, so nothing of this group has been given out twice.
-                if error.code != "unknown_property" or self._poll.stamp_field is None or error.field != self._poll.stamp_field:
-                    raise
-                self._poll = dataclasses.replace(self._poll, stamp_field=None)
-                yield from self._list(group, companies, query.since)
+            while True:
+                try:
+                    yield from self._list(group, companies, query.since)
+                    break
+                except ConfigurationError as error:
+                    # IFS refuses the first page, so nothing of this group has been given out twice.
+                    if not self._falls_back(error):
+                        raise
+
+    def _falls_back(self, error: ConfigurationError) -> bool:
+        """Whether a list that was refused can be asked for otherwise; it is from now on.
+
+        A stamp that this tenant does not have gives way to the date window (sheet 8); literals of a wrong type (sheet 4.3) to
+        those that its `$metadata` asks for.
+        """
+        if error.code == "query_refused":
+            return self._take_types(self.client.learn_types(self.profile.shipment.header))
+        if error.code != "unknown_property" or self._poll.stamp_field is None or error.field != self._poll.stamp_field:
+            return False
+        self._poll = dataclasses.replace(self._poll, stamp_field=None)
+        return True
+
+    def _take_types(self, types: Mapping[str, str]) -> bool:
+        """Write literals of the shipments' list as the tenant told; whether anything changed by it."""
+        before = self.profile.shipment
+        shipment = dataclasses.replace(
+            before,
+            state_enum=types.get(before.state_field, before.state_enum),
+            poll=learning.typed_poll(before.poll, types),
+        )
+        self.profile = dataclasses.replace(self.profile, shipment=shipment)
+        self._poll = learning.typed_poll(self._poll, types)
+        return shipment != before
 
     def _list(self, sites: Sequence[str], companies: dict[str, str], since: dt.date | None) -> Iterator[list[DocumentHead]]:
         """Pages of one group of sites. With the history log: of what it names; the daily sweep (no `since`) never asks it."""
@@ -265,6 +291,15 @@ class Reading:
         if shipment.tracking_field is None:
             return
         behind = mapping.shipment_of(after) if after else None
+        try:
+            yield from self._numbered(query, behind)
+        except ConfigurationError as error:
+            if error.code != "query_refused" or not self._falls_back(error):
+                raise
+            yield from self._numbered(query, behind)
+
+    def _numbered(self, query: ListQuery, behind: int | None) -> Iterator[list[Standing]]:
+        shipment = self.profile.shipment
         where = standing.numbered_clause(shipment, sorted({site.code for site in query.sites}), query.since, behind)
         pages = self.client.pages(
             shipment.header,

@@ -176,10 +176,18 @@ def test_other_spellings_of_the_profile_work_where_the_tenant_does(
     assert keys(connect(server, settings)) == [f"shipment:{number}"]
 
 
-def test_a_literal_of_the_wrong_type_is_told_as_a_setting(server: SimulatorServer, sim: IfsCloudSimulator) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        keys(connect(server, {"state_literal": "string"}))
-    assert caught.value.code == "query_refused" and "state_literal" in caught.value.remedy
+@pytest.mark.parametrize(
+    "settings",
+    [{"state_literal": "string"}, {"shipment": {"state_enum": "State"}}, {"shipment": {"poll": {"date_type": "date"}}}],
+)
+def test_a_literal_of_the_wrong_type_is_mended_by_the_tenants_own_description(
+    server: SimulatorServer, sim: IfsCloudSimulator, settings: dict[str, Any]
+) -> None:
+    (number,) = sim.make_shipments()
+    assert keys(connect(server, settings)) == [f"shipment:{number}"]
+    layers = {each.layer: each for each in connect(server, settings).ping()}
+    told = layers["shipments: read"]
+    assert told.state == "warning" and ("state_literal" in told.message or "date_type" in told.message)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
@@ -361,8 +369,6 @@ def test_the_default_profile_pings_well(server: SimulatorServer, sim: IfsCloudSi
         ({}, "", {"denied_projections": ["HandlingUnitsHandling"]}, COMPANIES, "handling units: read", "handling_unit.service"),
         ({"shipment": {"lines": {"set": "ShipmentLines"}}}, "", {}, COMPANIES, "shipment lines: profile", "ShipmentLineSet"),
         ({"shipment": {"tracking_field": "AirwayBill"}}, "", {}, COMPANIES, "shipments: profile", "AirwayBillNo"),
-        ({"shipment": {"poll": {"date_type": "date"}}}, "", {}, COMPANIES, "shipments: read", "not compatible"),
-        ({"shipment": {"state_enum": "State"}}, "", {}, COMPANIES, "shipments: profile", "state_enum"),
     ],
 )
 def test_what_is_wrong_shows_in_its_own_layer(

@@ -503,7 +503,6 @@ def test_a_wrong_set_name_is_told_with_the_nearest(mock: responses.RequestsMock)
         ({}, {"shipment": {"tracking_field": "AirwayBilNo"}}, "failed", "nearest: AirwayBillNo"),
         ({"ReceiverAddress6": None}, {}, "warning", "shipment.receiver.address6: no field ReceiverAddress6"),
         ({"PlannedShipDate": "Edm.Date"}, {}, "failed", "shipment.poll.date_type"),
-        ({"ActualShipDate": "Edm.Date"}, {}, "failed", "shipment.ship_date_field"),
         ({"Objstate": "Edm.String"}, {}, "failed", "state_literal"),
         ({}, {"shipment": {"ready_states": ["Compleeted"]}}, "failed", "Compleeted does not exist"),
         ({}, {"shipment": {"poll": {"stamp_field": "Stamp"}}}, "warning", "shipment.poll.stamp_field: no field Stamp"),

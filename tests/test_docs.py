@@ -154,3 +154,24 @@ def test_the_readme_names_every_command_and_every_variable():
     variables = {name for name in variables if not name.startswith("ENGINE_")}
     missing = {name for name in commands | variables if f"`{name}" not in readme and f"manage.py {name}" not in readme}
     assert not missing, f"the README does not tell: {', '.join(sorted(missing))}"
+
+
+def _anchor(heading: str) -> str:
+    """What a heading is linked by, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", re.sub(r"[`*_]", "", heading.strip().lower())).replace(" ", "-")
+
+
+LINKED = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_every_link_of_the_pages_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in map(_anchor, headings), f"{page.name}: {link}"

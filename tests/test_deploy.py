@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import configparser
+import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import requests
+from cryptography.fernet import Fernet
 
 from connector.runner import read_procfile
 
@@ -90,3 +97,56 @@ def test_the_example_names_variables_that_exist_and_holds_no_key() -> None:
     for name, value in parser["all"].items():
         assert f'"{name}"' in settings, f"{name} is no setting"
         assert not value or not re.search(r"KEY|TOKEN", name)
+
+
+def from_the_image(tmp_path: Path) -> Path:
+    """What the image holds in /app, as COPY and .dockerignore let it in."""
+    text, app = (DEPLOY / "Containerfile").read_text(), tmp_path / "app"
+    app.mkdir()
+    out = shutil.ignore_patterns("__pycache__", ".env*", "*.sqlite3*")
+    for name in [word for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for word in line.split()[:-1]]:
+        source = ROOT / name
+        (shutil.copytree(source, app / name, ignore=out) if source.is_dir() else shutil.copy(source, app / name))
+    return app
+
+
+def test_what_goes_into_the_image_is_built_and_started(tmp_path: Path) -> None:
+    """Without a builder: the steps of the Containerfile themselves, on the files that it copies and on nothing else."""
+    text, app = (DEPLOY / "Containerfile").read_text(), from_the_image(tmp_path)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    port = free_port()
+    bare = {"PATH": path, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "PORT": str(port), "WEB_HOST": "127.0.0.1"}
+    [build] = re.findall(r"^RUN (SECRET_KEY=.*?)\\\n +&& useradd", text, re.MULTILINE | re.DOTALL)
+    subprocess.run(["/bin/sh", "-c", build.replace("\\\n", " ")], cwd=app, env=bare, check=True, capture_output=True)
+    key = Fernet.generate_key().decode()
+    env = bare | {"SECRET_KEY": "x" * 50, "FIELD_ENCRYPTION_KEY": key, "DATABASE_URL": f"sqlite:///{tmp_path}/state.sqlite3"}
+    env |= {"ALLOWED_HOSTS": "127.0.0.1", "WEB_CONCURRENCY": "1"}
+    subprocess.run(["python", "manage.py", "migrate", "--noinput"], cwd=app, env=env, check=True, capture_output=True)
+    [command] = re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    before = sorted(p.relative_to(app) for p in app.rglob("*"))
+    with subprocess.Popen(json.loads(command), cwd=app, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as web:
+        try:
+            assert answers(f"http://127.0.0.1:{port}/healthz") == 200
+            assert answers(f"http://127.0.0.1:{port}/static/connector/console.css") == 200
+        finally:
+            web.terminate()
+            web.wait(30)
+    assert sorted(p.relative_to(app) for p in app.rglob("*")) == before, "state belongs into the database"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def answers(url: str, patience_s: float = 60.0) -> int:
+    """The status, once somebody listens."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return requests.get(url, timeout=10).status_code
+        except requests.ConnectionError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)

@@ -66,7 +66,7 @@ def _void(made: Preview, shipment: Shipment) -> None:
         made.erp.append("The number is taken out of the ERP where it still stands; another one is left alone.")
         made.erp.append("The document does not ship again by itself, only by Buy again.")
     for row in freight.of(shipment):
-        made.erp += _charge(row)
+        made.erp += _charge(row, made.then)
     for place in attachments.of(shipment):
         made.erp.append(f"The label's file stays there: {place.named}.")
     live = sum(standing == label_links.LIVE for _, standing in label_links.of(shipment))
@@ -74,10 +74,12 @@ def _void(made: Preview, shipment: Shipment) -> None:
         made.others.append("One link to the label ends." if live == 1 else f"{live} links to the label end.")
 
 
-def _charge(row: FreightCharge) -> list[str]:
+def _charge(row: FreightCharge, then: str) -> list[str]:
     cost = f"{row.amount} {row.currency}"
     if row.state == FreightCharge.State.POSTED:
-        return [f"Charge {row.number} of order {row.order}: {cost} becomes 0, unless it is invoiced or somebody has changed it."]
+        after = ", then its share of what the new label costs" if then == REBUY else ""
+        told = f"Charge {row.number} of order {row.order}: {cost} becomes 0{after}."
+        return [f"{told} One that is invoiced, or that somebody has changed, is left alone."]
     if row.state == FreightCharge.State.PLANNED:
         return [f"Order {row.order}: {cost} is not written any more."]
     return []

@@ -89,6 +89,7 @@ ACTS = {
     "handled_by": "Somebody takes care of it",
     "void_requested": "Void asked for",
     "voided": "Voided at the carrier",
+    "attach_requested": "Label to be attached in the ERP, on a person's word",
     "link_made": "Link to the label made",
     "link_mailed": "Link to the label mailed",
     "link_mail_failed": "Link to the label could not be mailed",

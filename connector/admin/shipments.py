@@ -153,6 +153,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
         "void": ("operate", "do_void"),
         "buy-again": ("operate", "do_buy_again"),
         "proof": ("operate", "do_proof"),
+        "attach": ("operate", "do_attach"),
         "revoke-link": ("operate", "do_revoke_link"),
         "quote": ("operate", "do_quote"),
     }
@@ -302,6 +303,10 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
         shipments.buy_again(obj.record, actor=actor_of(request), reason=request.POST.get("reason", ""))
         return "A new label is bought as soon as the document has been read again."
 
+    def do_attach(self, request: HttpRequest, obj: Shipment) -> str:
+        attachments.request(obj, actor=actor_of(request), reason=request.POST.get("reason", ""))
+        return "The label is hung on the ERP's record; nothing else is written. Look again in a moment."
+
     def do_proof(self, request: HttpRequest, obj: Shipment) -> str:
         number = proofs.request(obj, actor=actor_of(request))
         return f"The carrier is asked for {number} proof{'' if number == 1 else 's'} of delivery; look again in a minute."
@@ -338,6 +343,8 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
         told = story_context(obj.transfer)
         packages = list(obj.packages.select_related("label", "proof").defer("label__data", "proof__data"))
         unproven = (p for p in packages if p.status == "delivered" and not p.voided and getattr(p, "proof", None) is None)
+        hung, labelled = attachments.of(obj, told["sends"]), [p.tracking_number for p in packages if hasattr(p, "label")]
+        place = obj.transfer.integration.options.get("attach_label", "")
         return (
             told
             | cost_context(obj)
@@ -350,7 +357,9 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
                 "packages": packages,
                 "proof_missing": any(unproven),
                 "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
-                "attached": attachments.of(obj, told["sends"]),
+                "attached": hung,
+                "may_attach": not attachments.why_not(obj, place, hung, labelled),
+                "attach_place": place,
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,

@@ -74,7 +74,7 @@ class IntegrationFilter(SimpleListFilter):
         return queryset if wanted is None else queryset.filter(integration_id=wanted)
 
 
-BESIDE = {"void": " (void)", "cost": " (cost)"}
+BESIDE = {"void": " (void)", "attach": " (label into the ERP)", "cost": " (cost)"}
 """Work on a document beside shipping it -> how its key is marked in lists."""
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from connector.models import EffectSend, Label, Package, Shipment, Step
+from django.db import transaction
+
+from connector.models import EffectSend, Label, Package, Shipment, SourceRecord, Step, Transfer
+from connector.services import audit, wake
+from connector.services.shipments import NotPossible, open_transfer
+from integrations.flows.table import is_on
 
 KIND = "attachment"
 """The kind of a send that makes a label's place in the ERP; its key is the package's tracking number."""
+FLOW = "attach"
 LAST = {"document": "connect label", "media": "upload label"}
 """The step that completes a place."""
 
@@ -20,6 +26,51 @@ class Attached:
     number: str
     named: str
     complete: bool
+
+
+def why_not(shipment: Shipment, place: str, hung: Sequence[Attached], labelled: Collection[str]) -> str:
+    """Why a shipment's labels cannot be attached on a person's word, or "".
+
+    `place` is what the integration's option `attach_label` says, `hung` what `of` tells of the shipment, `labelled` the
+    numbers of the packages that have a label file.
+    """
+    if shipment.state != Shipment.State.ACTIVE:
+        return f"This shipment is {shipment.get_state_display().lower()}."
+    if not is_on(place):
+        return "The integration attaches no labels: switch “Attach the label in the ERP” on first."
+    if shipment.written_at is None:
+        return "Its number is not in the ERP yet; its label follows by itself."
+    if not labelled:
+        return "There is no label file."
+    if set(labelled) <= {one.number for one in hung if one.complete}:
+        return "Its labels hang in the ERP already."
+    return ""
+
+
+def request(shipment: Shipment, *, actor: str, reason: str) -> Transfer:
+    """Have the labels of a shipment attached that was bought before the option was on. Raises NotPossible.
+
+    Work of the document's own record, with the sends that made places before: no place is made twice, however often it is
+    asked for.
+    """
+    if not reason.strip():
+        raise NotPossible("Give a reason: it is kept with the shipment.")
+    with transaction.atomic():
+        record = SourceRecord.objects.select_for_update().get(pk=shipment.record_id)
+        shipment.refresh_from_db()
+        labels = Label.objects.filter(package__shipment=shipment).values_list("package__tracking_number", flat=True)
+        place = shipment.integration.options.get("attach_label", "")
+        if told := why_not(shipment, place, of(shipment), labels):
+            raise NotPossible(told)
+        if shipment.generation != record.generation:
+            raise NotPossible("A newer label was bought for this document.")
+        if Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).exists():
+            raise NotPossible("Work on this document is unfinished. Finish that first: it may attach the label by itself.")
+        transfer = open_transfer(record, flow=FLOW)
+        told_of = {"reason": reason.strip(), "place": place}
+        audit.append_to_record(record, [audit.Draft("attach_requested", told_of, obj=shipment, actor=actor)])
+        wake.work()
+    return transfer
 
 
 def packages_of(shipment: Shipment) -> list[Package]:

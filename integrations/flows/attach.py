@@ -2,6 +2,7 @@
 
 ship    … write tracking (which tells where files hang; else: find place for label) → look before attaching
         → for each package: make place for label (once) → upload label → connect label
+attach  the same from “find place for label” on, for a shipment that was bought before the option was on
 
 Off unless the option `attach_label` says where. A place is made once and carries our reference in its title: killed or
 cut off between any two of these, the next run finds it again and goes on. What fails here leaves label and tracking
@@ -18,11 +19,12 @@ from connector.models import EffectSend, Package, Shipment, SourceRecord, Transf
 from connector.services import attachments
 from connector.services.engine.effects import Stored
 from connector.services.engine.run import Run
+from connector.services.engine.signals import Skipped
 from connector.services.shipments import MEDIA_SUFFIX
 from integrations import registry
 from integrations.base.errors import Rejected
 from integrations.base.records import Anchor, AttachedFile, FilePart, LookUp, Problem
-from integrations.base.roles import Erp, SendTicket
+from integrations.base.roles import Carrier, Erp, SendTicket
 from integrations.flows.erp_once import ErpOnce
 from integrations.flows.table import is_on
 
@@ -63,6 +65,17 @@ def attach_labels(run: Run, erp: Erp, shipment: Shipment | None, known: Anchor |
             stands = replace(stands, anchor=anchor)
         if stands is not None:
             _fill(run, erp, package, stands)
+
+
+def attach_now(run: Run, erp: Erp, carrier: Carrier) -> None:
+    """On a person's word, the labels of a shipment that was bought before they were attached. Nothing else is written."""
+    record = run.source_record
+    shipment = Shipment.objects.filter(record=record, generation=record.generation, state=Shipment.State.ACTIVE).first()
+    if shipment is None:
+        raise Skipped("The shipment has been voided.", "shipment_voided")
+    if not wanted(run):
+        raise Skipped("Labels are not attached any more (option attach_label).", "attach_off")
+    attach_labels(run, erp, shipment)
 
 
 def tell_left(run: Run, shipment: Shipment) -> None:
@@ -186,4 +199,4 @@ class AttachFile(ErpOnce[FilePart, AttachedFile]):
         return Stored({"place": result.named, "found_there": result.adopted})
 
 
-__all__ = ["AttachFile", "attach_labels", "key_of", "tell_left", "wanted"]
+__all__ = ["AttachFile", "attach_labels", "attach_now", "key_of", "tell_left", "wanted"]

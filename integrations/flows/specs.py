@@ -24,6 +24,7 @@ FLOWS: dict[str, FlowSpec] = {
         another_carrier=ship.another_carrier,
     ),
     "void": FlowSpec("void", ship.void),
+    "attach": FlowSpec("attach", attach.attach_now, operations={attach.AttachFile.kind: attach.AttachFile.outside}),
     "track": FlowSpec("track", track.track),
     "cost": FlowSpec("cost", costs.correct),
 }

@@ -79,6 +79,23 @@ class Stage:
     option: str = ""
 
 
+_ATTACH = (
+    Stage("find place for label", "Find the label's place in the ERP", "read", "source", (0, 3), option="attach_label"),
+    Stage("look before attaching", "Last look before attaching", "guard", option="attach_label"),
+    # For each package: the place is made, the bytes go there, it is connected.
+    Stage(
+        "make place for label",
+        "Make a place for the label in the ERP",
+        "once",
+        "source",
+        (1, 1),
+        effect="attachment",
+        option="attach_label",
+    ),
+    Stage("upload label", "Upload the label", "write", "source", (2, 2), option="attach_label"),
+    Stage("connect label", "Connect the label with its record", "write", "source", (0, 2), option="attach_label"),
+)
+
 STAGES: dict[str, tuple[Stage, ...]] = {
     "ship": (
         Stage("read", "Read the document", "read", "source", (3, 5), per=20),
@@ -92,20 +109,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("buy label", "Buy the label", "once", "target", (1, 1), effect="label"),
         Stage("write tracking", "Write the number into the ERP", "write", "source", (1, 3)),
         Stage("mail link", "Mail the link to the supplier", "write", option="supplier_mail"),
-        Stage("find place for label", "Find the label's place in the ERP", "read", "source", (0, 3), option="attach_label"),
-        Stage("look before attaching", "Last look before attaching", "guard", option="attach_label"),
-        # For each package: the place is made, the bytes go there, it is connected.
-        Stage(
-            "make place for label",
-            "Make a place for the label in the ERP",
-            "once",
-            "source",
-            (1, 1),
-            effect="attachment",
-            option="attach_label",
-        ),
-        Stage("upload label", "Upload the label", "write", "source", (2, 2), option="attach_label"),
-        Stage("connect label", "Connect the label with its record", "write", "source", (0, 2), option="attach_label"),
+        *_ATTACH,
         Stage("read orders", "Read the orders for the freight cost", "read", "source", (0, 4), option="freight_charge"),
         Stage("look at orders", "Last look at the orders", "guard", option="freight_charge"),
         # For each order: a look whether it is there, and the charge. Nothing where the cost is not known.
@@ -132,6 +136,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("clear tracking", "Clear the number in the ERP", "write", "source", (1, 3)),
         Stage("take back freight cost", "Take the freight cost back", "write", "source", (0, 20), option="freight_charge"),
     ),
+    "attach": _ATTACH,
     "cost": (Stage("correct freight cost", "Correct the freight cost on the orders", "write", "source", (0, 20)),),
     "track": (Stage("write status", "Write the news into the ERP", "write", "source", (1, 3)),),
 }

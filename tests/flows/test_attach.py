@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from connector.models import AuditEntry, EffectSend, Exchange, Installation, Label, Package, Shipment, Step, Transfer
-from connector.services import attachments, clock, shipments, transfers
+from connector.services import attachments, audit, clock, shipments, transfers
+from connector.services.shipments import NotPossible
 from tests.flows.support import change, creates, due_now, later, options, settle, small
 from tests.world import World
 
@@ -277,3 +278,95 @@ def test_the_shipments_page_says_where_the_label_hangs(world: World, client: Any
     client.force_login(django_user_model.objects.create_superuser("root", "root@example.com", "x"))
     page = client.get(f"/admin/connector/shipment/{Shipment.objects.get().pk}/change/").content.decode()
     assert "document LABEL-1001-1-A1" in page
+
+
+# -- on a person's word ----------------------------------------------------------------------------------
+
+
+def bought_before(world: World, place: str = "document", **told: Any) -> Shipment:
+    """Shipped while labels were not attached; they are since, and freight cost is written, too."""
+    world.ready()
+    world.sync()
+    on(world, place, freight_charge=True, **told)
+    return Shipment.objects.get()
+
+
+@pytest.mark.parametrize("place", ["document", "media"])
+def test_a_label_bought_before_the_option_is_attached_on_a_persons_word(world: World, place: str) -> None:
+    world.ifs.set_options("standard", media_types="pdf")
+    shipment = bought_before(world, place)
+    patches = world.calls("PATCH ShipmentHandling")
+    attachments.request(shipment, actor="user:ann", reason="the dock prints from IFS")
+    with pytest.raises(NotPossible, match="unfinished"):
+        attachments.request(shipment, actor="user:ann", reason="once more")
+    world.work()
+    assert len(world.ifs.documents()) + len(world.ifs.media()) == 1 and world.states() == {"done": 2}
+    [row] = attachments.of(shipment)
+    assert row.complete and creates(world) == 1
+    assert world.calls("PATCH ShipmentHandling") == patches and world.ifs.charges() == [], "nothing else is written"
+    entry = AuditEntry.objects.get(act="attach_requested")
+    assert (entry.actor, entry.facts["reason"]) == ("user:ann", "the dock prints from IFS")
+    with pytest.raises(NotPossible, match="already"):
+        attachments.request(shipment, actor="user:ann", reason="once more")
+    assert list(audit.verify()) == []
+
+
+def test_a_lost_answer_on_a_persons_word_makes_no_second_place(world: World, settings: Any) -> None:
+    small(settings)
+    shipment = bought_before(world)
+    lost = world.ifs.fault("lost_answer", rf"POST .*{CREATE}")
+    attachments.request(shipment, actor="user:ann", reason="x")
+    world.work()
+    assert lost.used == 1 and Transfer.objects.get(flow="attach").state == "in_doubt"
+    for _ in range(2):
+        due_now(world)
+    assert Transfer.objects.get(flow="attach").state == "done" and world.calls(CREATE) == 1 and len(world.ifs.documents()) == 1
+
+
+def test_in_doubt_a_person_may_say_what_became_of_it(world: World, settings: Any) -> None:
+    small(settings)
+    shipment = bought_before(world)
+    change(world, "ifs", timeouts={"connect_s": 1, "read_s": 1, "total_s": 1}, labels={"search": {"title_field": None}})
+    world.ifs.fault("lost_answer", rf"POST .*{CREATE}")
+    attachments.request(shipment, actor="user:ann", reason="x")
+    world.work()
+    later(world, 4000)
+    due_now(world)
+    transfers.decide_made(Transfer.objects.get(flow="attach"), number="1001", actor="ann", reason="seen in IFS")
+    world.work()
+    assert Transfer.objects.get(flow="attach").state == "done" and [row.complete for row in attachments.of(shipment)] == [True]
+
+
+def test_who_may_not_have_it_attached_is_told_why(world: World) -> None:
+    world.ready()
+    world.sync()
+    shipment = Shipment.objects.get()
+    with pytest.raises(NotPossible, match="switch"):
+        attachments.request(shipment, actor="ann", reason="x")
+    on(world)
+    shipment = Shipment.objects.get()
+    with pytest.raises(NotPossible, match="reason"):
+        attachments.request(shipment, actor="ann", reason=" ")
+    attachments.request(shipment, actor="ann", reason="x")
+    on(world, "none")
+    world.work()
+    assert Transfer.objects.get(flow="attach").code == "attach_off" and world.ifs.documents() == []
+    on(world)
+    shipments.void_request(shipment, then="clear", actor="ann", reason="wrong box")
+    world.work()
+    with pytest.raises(NotPossible, match="voided"):
+        attachments.request(Shipment.objects.get(), actor="ann", reason="x")
+
+
+def test_the_button_stands_on_the_page_until_the_label_hangs(world: World, client: Any, django_user_model: Any) -> None:
+    shipment = bought_before(world)
+    client.force_login(django_user_model.objects.create_superuser("root", "root@example.com", "x"))
+    page, act = (f"/admin/connector/shipment/{shipment.pk}/{way}/" for way in ("change", "do/attach"))
+    assert "Attach now" in client.get(page).content.decode()
+    client.post(act, {"reason": ""})
+    assert not Transfer.objects.filter(flow="attach").exists()
+    client.post(act, {"reason": "for the dock"})
+    world.work()
+    assert len(world.ifs.documents()) == 1
+    shown = client.get(page).content.decode()
+    assert "Attach now" not in shown and "document LABEL-1001-1-A1" in shown

@@ -71,7 +71,8 @@ def progress(
             marks.append(Mark(stage, "done", f"{number}, our request {send.reference}", send.outcome_at))
         elif step is None:
             after = stage.effect or any(m.stage.effect and m.state == "done" for m in marks)
-            marks.append(Mark(stage, "not yet" if after or not any(s.outcome == "done" for s in sends) else "not needed"))
+            comes = transfer.state != Transfer.State.DONE and (after or not any(s.outcome == "done" for s in sends))
+            marks.append(Mark(stage, "not yet" if comes else "not needed"))
         else:
             marks.append(Mark(stage, step.state, _evidence(step, send), step.ended_at or step.started_at))
     return marks

@@ -12,7 +12,7 @@ from django.urls import reverse
 from connector.models import EffectSend, Exchange, Shipment, Transfer, User
 from connector.services import story, transfers
 from tests.connector.admin_support import client_of
-from tests.flows.support import CREATE_LINE, small
+from tests.flows.support import CREATE_LINE, options, small
 from tests.flows.test_forecast import abroad
 from tests.world import World
 
@@ -48,6 +48,17 @@ def test_a_done_document_shows_what_each_stage_rests_on(world: World, owner_clie
     assert "Nothing: it is done." in text and "Label bought" in text and "create shipment" in text
     other = owner_client.get(reverse("admin:connector_shipment_change", args=[shipment.pk])).content.decode()
     assert "Label bought" in other and found["write tracking"].evidence.split(",")[0] in other, "two views of one story"
+
+
+def test_what_is_done_waits_for_no_stage(world: World) -> None:
+    """The freight cost has read the accounting; and what was switched on since is not made up for."""
+    options(world, freight_charge=True, document_accounting=True)
+    world.ready(1)
+    world.sync()
+    options(world, rates=True)
+    found = marks(Transfer.objects.get())
+    assert found["write freight cost"].state == "done" and found["read accounting"].state == "not needed"
+    assert found["quote"].state == "not needed"
 
 
 def test_across_a_border_the_reading_of_the_goods_is_a_stage(world: World, settings: Any) -> None:

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from connector import permissions, words
 from connector.models import Connection, Integration, Transfer
-from connector.services import attention, budgets, clock, deadlines, demo, pulse, simulator_console, simulators, tour
+from connector.services import attention, budgets, clock, deadlines, demo, pulse, simulators, tour
 from connector.services.engine import pauses
 from connector.services.reconcile import findings
 
@@ -95,7 +95,7 @@ def can_administer(request: HttpRequest) -> bool:
 
 def has_simulators(request: HttpRequest) -> bool:
     """Sidebar: simulators, for those who may play with one."""
-    return bool(simulator_console.connections(permissions.scope(Connection.objects.all(), request.user, "operate")).exists())
+    return permissions.standing(request.user).plays if request.user.is_authenticated else False
 
 
 def is_owner(request: HttpRequest) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from django.db.models import Exists, OuterRef, Subquery
 
-from connector.models import Membership, SecondFactor, Tenant, User
+from connector.models import Connection, Membership, SecondFactor, Tenant, User
 from connector.models.tenants import Role
 
 Act = Literal["view", "operate", "administer", "own"]
@@ -61,12 +61,14 @@ class Standing:
     """What every request must know of a person. `factor`: what the session must hold, or ""; `demanded`: some tenant wants one.
 
     `zone`: that of the first tenant of theirs; an owner without one sees the zone that all tenants share. None: UTC.
+    `plays`: there is a simulator that they may play with.
     """
 
     roles: dict[int, str]
     zone: str | None
     factor: str
     demanded: bool
+    plays: bool = False
 
 
 def standing(user: Any) -> Standing:
@@ -82,22 +84,31 @@ def _ask(user: Any) -> Standing:
     wanting = wanting if user.is_superuser else wanting.filter(memberships__user=user.pk)
     factor = SecondFactor.objects.filter(user=OuterRef("pk"), confirmed=True).values("pk")[:1]
     zones = Tenant.objects.order_by("timezone").values("timezone")
+    simulated = Connection.objects.filter(environment="simulator")
+    simulated = simulated if user.is_superuser else simulated.filter(tenant=OuterRef("memberships__tenant"))
     rows = list(
         User.objects.filter(pk=user.pk)
-        .annotate(factor=Subquery(factor), must=Exists(wanting))
+        .annotate(factor=Subquery(factor), must=Exists(wanting), simulated=Exists(simulated))
         .annotate(first=Subquery(zones[:1]), last=Subquery(zones.reverse()[:1]))
         .order_by("memberships__tenant")
         .values_list(
-            "memberships__tenant", "memberships__role", "memberships__tenant__timezone", "factor", "must", "first", "last"
+            *("memberships__tenant", "memberships__role", "memberships__tenant__timezone", "factor", "must", "first", "last"),
+            "simulated",
         )
     )
     if not rows:
         return Standing({}, None, "", False)  # deleted this instant
-    _, _, zone, held, must, first, last = rows[0]
+    _, _, zone, held, must, first, last, _ = rows[0]
     if zone is None and user.is_superuser and first == last:
         zone = first
     roles = {tenant: role for tenant, role, *_ in rows if tenant is not None} if user.is_active else {}
-    return Standing(roles, zone, f"{SecondFactor.model_label()}/{held}" if held else "", bool(must))
+    plays = any(simulator and (user.is_superuser or _may(role, "operate")) for _, role, *_, simulator in rows)
+    factor_name = f"{SecondFactor.model_label()}/{held}" if held else ""
+    return Standing(roles, zone, factor_name, bool(must), plays and user.is_active)
+
+
+def _may(role: str | None, act: Act) -> bool:
+    return act in _ALLOWED.get(role or "", frozenset())
 
 
 def roles(user: Any) -> dict[int, str]:
@@ -111,12 +122,12 @@ def can(user: Any, act: Act, tenant_id: int | None) -> bool:
         return False
     if user.is_superuser:
         return True
-    return tenant_id is not None and act in _ALLOWED.get(roles(user).get(tenant_id, ""), frozenset())
+    return tenant_id is not None and _may(roles(user).get(tenant_id), act)
 
 
 def can_somewhere(user: Any, act: Act) -> bool:
     """Whether there is a tenant at which the user may do this."""
-    return bool(user.is_active and (user.is_superuser or any(act in _ALLOWED.get(r, frozenset()) for r in roles(user).values())))
+    return bool(user.is_active and (user.is_superuser or any(_may(role, act) for role in roles(user).values())))
 
 
 def tenants_for(user: Any, act: Act = "view") -> Any:

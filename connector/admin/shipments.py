@@ -363,7 +363,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,
-                "left_out": written.left_out(obj) if obj.written_at else "",
+                "left_out": written.left_out(obj, told["writes"]) if obj.written_at else "",
             }
         )
 

@@ -11,7 +11,7 @@ from django.urls import URLPattern, path, reverse
 
 from connector import permissions
 from connector.models import EffectSend, Exchange, Step, Transfer
-from connector.services import overview, story
+from connector.services import overview, story, written
 from connector.services.stages import READ
 from connector.words import document
 
@@ -30,20 +30,21 @@ def exchanges_of(transfer: Transfer, steps: list[Step], work: Sequence[int] = ()
 
 def story_context(transfer: Transfer) -> dict[str, Any]:
     """Progress, next action and everything that happened."""
-    # What was read of the document last may have been read by another transfer.
-    last_reads = Q(record=transfer.record_id, name=READ, state=Step.State.DONE, result__isnull=False)
-    reads = list(Step.objects.filter(Q(transfer=transfer) | last_reads))
+    # What was read of the document last, and what was written, may have been the work of another transfer.
+    others = Q(record=transfer.record_id, name__in=(READ, written.STEP), state=Step.State.DONE)
+    found = list(Step.objects.filter(Q(transfer=transfer) | others))
+    reads = [step for step in found if step.transfer_id == transfer.pk or (step.name == READ and step.result is not None)]
     steps = [step for step in reads if step.transfer_id == transfer.pk]
     sends = list(EffectSend.objects.filter(effect__record=transfer.record_id).select_related("effect").order_by("pk"))
     present = [send for send in sends if send.effect.generation == transfer.record.generation]
     waits = transfer.state == Transfer.State.WAITING
     paused = [str(p["message"]) for p in overview.paused_scopes(transfer.integration)] if waits else []
-    records = story.records_of(transfer.record)
-    work = list(Transfer.objects.filter(record__in=records).order_by("pk").values_list("pk", flat=True))
+    records, work = story.work_on(transfer.record)
     calls = exchanges_of(transfer, steps, work).defer("request_body", "response_body", "request_headers", "response_headers")
     told = story.events(records, transfer.tenant_id, list(calls[:CALLS]))
     return {
         "steps": steps,
+        "writes": [step for step in found if step.name == written.STEP and step.state == Step.State.DONE],
         "sends": sends,
         "progress": story.progress(transfer, steps, present, reads),
         "next_action": story.next_action(transfer, paused),

@@ -113,11 +113,12 @@ def _offer(offer: Any) -> str:
     return f"{offer.get('service', '')}, {cost['amount']} {cost['currency']}" if cost else str(offer.get("service", ""))
 
 
-def records_of(record: SourceRecord) -> list[int]:
-    """The records of a document: the one that ships it, and those of the work beside it (its news, its cost)."""
+def work_on(record: SourceRecord) -> tuple[list[int], list[int]]:
+    """Records and transfers of a document: of the one that ships it, and of the work beside it (its news, its cost)."""
     same = SourceRecord.objects.filter(integration=record.integration_id, source_key=record.source_key)
     flows = {record.flow, *STAGES}
-    return list(same.filter(flow__in=flows).order_by("pk").values_list("pk", flat=True))
+    pairs = list(same.filter(flow__in=flows).order_by("pk", "transfers").values_list("pk", "transfers"))
+    return list(dict.fromkeys(pk for pk, _ in pairs)), sorted(transfer for _, transfer in pairs if transfer is not None)
 
 
 def events(records: Sequence[int], tenant: int, exchanges: Sequence[Exchange]) -> list[Event]:

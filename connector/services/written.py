@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from connector.models import Shipment, Step
 
+STEP = "write tracking"
+"""The step that tells the ERP the number."""
+
 NOT_WRITTEN = {
     "status": "status (the profile names no field)",
     "status_at": "time of the status (the profile names no field)",
@@ -40,13 +43,14 @@ _ABSENT = "no field "
 
 def without_number(records: Iterable[int]) -> set[int]:
     """Which of these records the last write-back told no tracking number, since the profile names no field for it; one query."""
-    steps = Step.objects.filter(record__in=list(records), name="write tracking", state=Step.State.DONE).order_by("pk")
+    steps = Step.objects.filter(record__in=list(records), name=STEP, state=Step.State.DONE).order_by("pk")
     last = dict(steps.values_list("record_id", "result__skipped"))
     return {record for record, skipped in last.items() if "tracking_field" in (skipped or ())}
 
 
-def left_out(shipment: Shipment) -> str:
-    """What the last write-back of a shipment's number left out, "" for nothing."""
-    steps = Step.objects.filter(record=shipment.record_id, name="write tracking", state=Step.State.DONE)
-    step = steps.order_by("-pk").first()
-    return not_written((step.result or {}).get("skipped") or ()) if step is not None else ""
+def left_out(shipment: Shipment, writes: Iterable[Step] | None = None) -> str:
+    """What the last write-back of a shipment's number left out, "" for nothing. `writes`: its record's, where they are known."""
+    if writes is None:
+        writes = Step.objects.filter(record=shipment.record_id, name=STEP, state=Step.State.DONE)
+    last = max(writes, key=lambda step: step.pk, default=None)
+    return not_written((last.result or {}).get("skipped") or ()) if last is not None else ""

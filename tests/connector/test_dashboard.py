@@ -55,7 +55,7 @@ def test_a_documents_pages_cost_the_same_however_much_there_is() -> None:
     house = build("alpha")
     build("omega")
     shipment = house.shipment
-    pages = [("shipment", shipment.pk, 18), ("transfer", shipment.transfer_id, 15)]
+    pages = [("shipment", shipment.pk, 18), ("transfer", shipment.transfer_id, 16)]
     for more in (0, 1):
         for person in (owner(), house.person("viewer")):
             client = client_of(person)

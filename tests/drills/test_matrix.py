@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 
 from integrations.flows.table import STAGES
-from tests.drills.everything import (
+from tests.drills.forks import Forks
+from tests.drills.mailbox import Mailbox
+from tests.drills.site import TOTAL_S, Site
+from tests.everything import (
     ABROAD,
     KINDS,
     TENANT,
@@ -27,9 +30,6 @@ from tests.drills.everything import (
     stands,
     suppliers_have_mail,
 )
-from tests.drills.forks import Forks
-from tests.drills.mailbox import Mailbox
-from tests.drills.site import TOTAL_S, Site
 
 NEEDED = {
     "read": {"begun", "read"},

@@ -1,4 +1,4 @@
-"""Documents of every kind with every option on, for drills: how they are made, and what stands of each at both vendors.
+"""Documents of every kind with every option on: how they are made, and what stands of each at both vendors.
 
 The customised tenant of the simulated IFS has fields for all of it (sheet 13 of IFS).
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from integrations.fedex.simulator import MadeShipment
-from tests.drills.site import Site
+from integrations.fedex.simulator import FedexSimulator, MadeShipment
+from integrations.ifs_cloud.simulator import IfsCloudSimulator
 
 TENANT = "custom"
 SUPPLIER = "dock@supplier.example"
@@ -70,6 +70,13 @@ def everything_on(doc: dict[str, Any], **more: Any) -> None:
     integration["value_maps"]["service"]["FDX-INTL"] = "FEDEX_INTERNATIONAL_PRIORITY"
 
 
+class Vendors(Protocol):
+    """Both simulators: of a drill's site, or of a flow test's world."""
+
+    ifs: IfsCloudSimulator
+    fedex: FedexSimulator
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document in IFS: its kind and number, and the orders that bear its cost."""
@@ -94,7 +101,7 @@ class Document:
         return f"SHIPMENT_ID={self.number}^" if self.kind == "shipment" else f"ORDER_NO={self.number}^"
 
 
-def make(site: Site, kind: str, count: int, **values: Any) -> list[Document]:
+def make(site: Vendors, kind: str, count: int, **values: Any) -> list[Document]:
     """Documents of a kind that are ready in IFS; a shipment delivers for two orders."""
     if not count:
         return []
@@ -105,7 +112,7 @@ def make(site: Site, kind: str, count: int, **values: Any) -> list[Document]:
     return [Document(kind, str(number), (f"C{number}", _second_order(site, number))) for number in made]
 
 
-def _second_order(site: Site, number: int) -> str:
+def _second_order(site: Vendors, number: int) -> str:
     """The second line of a shipment comes from an order of its own."""
     name = f"M{number}"
     order = {"OrderNo": name, "Objstate": "Picked", "CurrencyCode": "USD", "Contract": "S1", "Company": "10"}
@@ -116,7 +123,7 @@ def _second_order(site: Site, number: int) -> str:
     return name
 
 
-def suppliers_have_mail(site: Site) -> None:
+def suppliers_have_mail(site: Vendors) -> None:
     """Where the links to labels of purchase orders go."""
     for supplier in ("V2001", "V2002", "V2003"):
         key = {"SupplierId": supplier, "AddressId": "01"}
@@ -140,7 +147,7 @@ class Stands:
     mails: int
 
 
-def stands(site: Site, documents: Sequence[Document], mails: Sequence[tuple[str, str]]) -> dict[str, Stands]:
+def stands(site: Vendors, documents: Sequence[Document], mails: Sequence[tuple[str, str]]) -> dict[str, Stands]:
     """What the simulators hold of each document, by its key."""
     printed = {",".join(document.orders) or document.number: document.key for document in documents}
     made: dict[str, list[MadeShipment]] = {}
@@ -174,11 +181,11 @@ def _joined(text: str) -> str:
     return " ".join(text.replace("=\r\n", "").split())
 
 
-def _uploaded(site: Site) -> list[str]:
+def _uploaded(site: Vendors) -> list[str]:
     return [json.dumps(file, default=str) for file in site.ifs.files(TENANT).values()]
 
 
-def _written(site: Site, document: Document) -> tuple[frozenset[str | None], str | None]:
+def _written(site: Vendors, document: Document) -> tuple[frozenset[str | None], str | None]:
     """The numbers that stand in header and lines, and the carrier's news."""
     if document.kind == "shipment":
         row = site.ifs.shipment(TENANT, int(document.number))

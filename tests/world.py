@@ -109,8 +109,9 @@ class WatchedFedex(FedexSimulator):
         self.judged: set[str] = set()
 
     def handle(self, request: SimRequest) -> tuple[SimResponse, list[Fault]]:
-        if official.present() and not request.path.startswith(("/_sim", "/oauth")):
-            self.undescribed += official.problems(request.method, request.path, request.json())
+        if official.present() and not request.path.startswith("/_sim"):
+            body = dict(request.form()) if request.path == "/oauth/token" else request.json()
+            self.undescribed += official.problems(request.method, request.path, body)
             self.judged.add(f"{request.method} {request.path}")
         return super().handle(request)
 

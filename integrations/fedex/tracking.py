@@ -13,6 +13,8 @@ from typing import Any
 from integrations.base import tracking as state
 from integrations.base.tracking import ParcelNews, Scan, TrackQuery, UnreadablePush
 from integrations.fedex import answers
+from integrations.fedex.reading import as_dict as _dict
+from integrations.fedex.reading import as_list as _list
 
 NUMBERS_PER_CALL = 30
 """Track takes no more (sheet 11.1)."""
@@ -101,7 +103,7 @@ def read_news(payload: object, queries: Sequence[TrackQuery] = ()) -> dict[str, 
         if good:
             found[number] = _news(number, _choose(good, asked.get(number)))
             continue
-        error = _dict(results[0].get("error"))
+        error = next(map(_dict, _list(results[0].get("error"))), {})
         code, line = _text(error.get("code")).upper(), _text(error.get("message")) or "no reason given"
         found[number] = ParcelNews(number, known=False) if code == NOT_KNOWN else (code, line)
     return found
@@ -329,7 +331,7 @@ def read_push(raw: bytes) -> tuple[ParcelNews, ...]:
 
 def _pushed_at(payload: dict[str, Any]) -> dt.datetime | None:
     """When the push was made: the first time among its attempts (sheet 16; the names of the keys are not told)."""
-    rows = map(_dict, _list(payload.get("outputMetaData")) or [payload.get("outputMetaData")])
+    rows = map(_dict, _list(payload.get("outputMetaData")))
     return min((at for row in rows for value in row.values() if (at := moment(value)) is not None), default=None)
 
 
@@ -349,21 +351,13 @@ def build_proof(query: TrackQuery, today: dt.date, account: str) -> dict[str, ob
 def read_proof(payload: object) -> bytes | None:
     """The document's bytes; `documents` on record, `document` in the schema (sheet 13)."""
     output = _dict(_dict(payload).get("output"))
-    for text in (*_list(output.get("documents")), *_list(output.get("document")), output.get("document")):
+    for text in (*_list(output.get("documents")), *_list(output.get("document"))):
         if isinstance(text, str) and text:
             try:
                 return base64.b64decode(text, validate=False)
             except binascii.Error:
                 return None
     return None
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

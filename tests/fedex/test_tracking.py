@@ -105,6 +105,21 @@ def test_a_summary_that_is_ahead_of_the_scans_counts(newest: str, summary: dict[
     assert _state(result(scan("2026-11-02T08:00:00-06:00", newest), latestStatusDetail=summary)) == expected
 
 
+def test_a_lone_member_counts_as_a_list_of_one() -> None:
+    """FedEx is not firm about lists of one (sheet 11): a parcel's only scan, its only result, its only error."""
+    only = result(number="794600000010") | {
+        "scanEvents": GOOD,
+        "dateAndTimes": {"type": "SHIP", "dateTime": "2026-11-01T00:00:00-06:00"},
+    }
+    payload = {"output": {"completeTrackResults": {"trackingNumber": "794600000010", "trackResults": only}}}
+    news = read_news(payload)["794600000010"]
+    assert isinstance(news, ParcelNews) and [s.status for s in news.scans] == ["in_transit"]
+    assert news.ship_date == dt.date(2026, 11, 1)
+    lost = {"trackingNumber": "7", "trackResults": [{"error": [{"code": "TRACKING.TRACKINGNUMBER.NOTFOUND", "message": "?"}]}]}
+    missing = read_news({"output": {"completeTrackResults": [lost]}})["7"]
+    assert isinstance(missing, ParcelNews) and not missing.known
+
+
 def test_a_push_without_any_time_counts_from_when_it_was_made() -> None:
     short = result(latestStatusDetail={"code": "DL", "derivedCode": "DL"})
     [news] = read_push(push(short, outputMetaData=[{"timestamp": "2026-11-04T19:00:00Z", "attempt": "2"}]))

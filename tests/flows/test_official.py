@@ -33,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
     "recipient_phone": "6155550111",
 }
 ASKED = {
+    "POST /oauth/token",
     "POST /ship/v1/shipments",
     "PUT /ship/v1/shipments/cancel",
     "POST /rate/v1/rates/quotes",

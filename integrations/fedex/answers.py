@@ -39,12 +39,27 @@ from integrations.fedex.reading import as_text as _text
 # -- reading: small tolerant helpers -----------------------------------------------------------------------
 
 
+_NOT_KEPT: Final = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+
+
 def parse_json(text: str) -> object:
-    """The JSON in `text` with Decimals for fractions; None where it is no JSON (HTML, cut off, empty)."""
+    """The JSON in `text` with Decimals for fractions; None where it is no JSON (HTML, cut off, empty).
+
+    NUL and halves of surrogate pairs, which JSON may hold and no database keeps, are left out.
+    """
     try:
-        return json.loads(text, parse_float=Decimal)
+        found: object = json.loads(text, parse_float=Decimal)
+        return _kept(found) if _NOT_KEPT.search(text) else found
     except (ValueError, RecursionError):
         return None
+
+
+def _kept(value: object) -> object:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode()
+    if isinstance(value, dict):
+        return {_kept(key): _kept(one) for key, one in value.items()}
+    return [_kept(one) for one in value] if isinstance(value, list) else value
 
 
 def transaction_id(payload: object) -> str:
@@ -228,7 +243,7 @@ def read_label(encoded: str, told: str, claimed: str) -> LabelFile:
     try:
         data = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
-        return LabelFile(media, encoded.encode(), readable=False, problem="The label is not valid base64.")
+        return LabelFile(media, encoded.encode("utf-8", "replace"), readable=False, problem="The label is not valid base64.")
     if told and told not in codes.MEDIA_TYPES:
         return LabelFile("application/octet-stream", data, readable=False, problem=f'Unknown label type "{told[:40]}".')
     if not _is_kind(data, kind):

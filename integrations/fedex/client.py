@@ -322,7 +322,8 @@ def _told(status: int | None, text: str, operation: str, errors: Sequence[tuple[
     """FedEx's own words, for the error's keyword arguments."""
     payload = answers.parse_json(text)
     found = answers.read_errors(payload) if errors is None else errors
-    plain = " ".join(re.sub(r"<[^>]*>", " ", text).split())[:300] if payload is None else ""
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split()) if payload is None else ""
+    plain = "".join(c for c in words if c.isprintable())[:300]  # no database keeps a NUL
     return {
         "vendor": "fedex",
         "operation": operation,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import hmac
@@ -355,8 +354,8 @@ def read_proof(payload: object) -> bytes | None:
         if isinstance(text, str) and text:
             try:
                 return base64.b64decode(text, validate=False)
-            except binascii.Error:
-                return None
+            except ValueError:  # bad padding, or no ASCII at all
+                continue
     return None
 
 

@@ -14,7 +14,7 @@ from integrations.base.records import (
     Money,
     Pending,
 )
-from integrations.fedex import answers
+from integrations.fedex import answers, client, tracking
 from tests.fedex.mapping_support import (
     BOUGHT,
     NOT_FOUND,
@@ -300,3 +300,30 @@ def test_an_errored_entry_is_never_a_package():
     )
     assert answer.results == () and answer.understood
     assert [code for code, _ in answer.errors] == ["TRACKING.REFERENCENUMBER.NOTFOUND"]
+
+
+# -- what no database keeps ----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_kept_is_left_out_of_an_answer():
+    """JSON may hold NUL and halves of surrogate pairs; behind a paid label they must not stop its being stored."""
+    odd = changed(BOUGHT, f"{S}.alerts", [{"code": "A", "message": "a\0b\ud800c \U0001f4e6", "alertType": "NOTE"}])
+    made = read(odd)
+    assert made.alerts == ("NOTE A: abc \U0001f4e6",)
+    assert answers.parse_json(r'{"a\u0000": ["\uD83D\uDCE6 \\u0000"]}') == {"a": ["\U0001f4e6 \\u0000"]}
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\0%PDF", "٣٤"])
+def test_a_label_of_odd_text_is_kept_as_unreadable(text):
+    label = answers.read_label(text, "PDF", "PDF")
+    assert not label.readable and label.problem
+
+
+def test_an_odd_proof_of_delivery_is_none():
+    assert tracking.read_proof({"output": {"documents": ["٣٤", "JVBERi0="]}}) == b"%PDF-"
+    assert tracking.read_proof({"output": {"documents": ["٣٤"]}}) is None
+
+
+def test_a_page_instead_of_an_answer_is_told_without_what_cannot_be_kept():
+    told = client.problem(503, "<html>down\0 for <b>repair</b></html>", "rate quote", "Rate")
+    assert told.vendor_text == "down for repair"

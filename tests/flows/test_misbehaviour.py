@@ -9,6 +9,7 @@ import pytest
 
 from connector.models import EffectSend, Exchange, Label, LimitBucket, Shipment, Transfer
 from connector.services import audit, throttle
+from integrations.base.simulator import Fault, SimRequest, SimResponse
 from integrations.flows import mapping
 from tests.flows.support import CREATE_LINE, change, creates, due_now, edit, later, masters, quick_logins, send_of, settle, small
 from tests.world import World
@@ -329,3 +330,22 @@ def test_a_crash_of_ours_on_one_record_fails_that_record_only(
     assert (transfer.state, transfer.code) == ("failed", "internal_error")
     assert "secret text" not in transfer.message
     assert world.states() == {"done": 4, "failed": 1}
+
+
+def test_an_answer_with_characters_that_no_database_keeps_is_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label is bought: whatever stands in its alerts, its number must reach IFS."""
+    real = world.fedex.handle
+
+    def odd(request: SimRequest) -> tuple[SimResponse, list[Fault]]:
+        answer, faults = real(request)
+        if request.path == "/ship/v1/shipments" and answer.status == 200:
+            [made] = answer.body["output"]["transactionShipments"]
+            made["alerts"] = [{"code": "ODD", "alertType": "NOTE", "message": "a\0b\ud800c"}]
+            made["serviceType"] += "\0"
+        return answer, faults
+
+    monkeypatch.setattr(world.fedex, "handle", odd)
+    world.ready(1)
+    world.sync()
+    carried(world)
+    assert Shipment.objects.get().alerts == ["NOTE ODD: abc"]

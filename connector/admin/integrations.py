@@ -32,6 +32,22 @@ from connector.times import moment
 from integrations.flows.table import KINDS
 
 
+def chosen_options(obj: Integration) -> list[tuple[str, str]]:
+    """The options that were set, by the words of their fields and in the form's order; what a newer release knew, by its name."""
+    labels = {option.name: option.label for option in KINDS[obj.kind].options}
+    names = [*(name for name in labels if name in obj.options), *(name for name in obj.options if name not in labels)]
+    return [(labels.get(name, name), option_words(obj.options[name])) for name in names]
+
+
+def option_words(value: Any) -> str:
+    """An option's value for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "not set" if value in (None, "") else str(value)
+
+
 @admin.register(Integration)
 class IntegrationAdmin(RatePages, MappingPages):
     """What moves between which connections."""
@@ -162,6 +178,7 @@ class IntegrationAdmin(RatePages, MappingPages):
         concerned = Q(connection_id__in=(obj.source_id, obj.target_id)) | Q(integration=obj)
         return {
             "kind": KINDS[obj.kind],
+            "options": chosen_options(obj),
             "flows": flows,
             "open": overview.open_counts(obj),
             "pauses": Pause.objects.filter(concerned).exclude(state="ended"),

@@ -19,7 +19,7 @@ from connector.admin.rates import QuotePages, quote_context
 from connector.admin.related import related_context
 from connector.admin.story import CallPages, story_context
 from connector.models import Integration, Shipment, Transfer
-from connector.services import addresses, story, transfers
+from connector.services import addresses, clock, story, transfers
 from connector.services.shipments import NotPossible
 from connector.times import moment
 from connector.words import ATTENTION, SENTENCES, document, words
@@ -152,7 +152,8 @@ class TransferAdmin(QuotePages, CausePages, CallPages, TenantAdmin):
     def display_when(self, obj: Transfer) -> SafeString:
         """When it last changed; when its turn is, where it waits for one."""
         if obj.state in ("waiting", "in_doubt"):
-            return format_html("due {}", moment(obj.due_at))
+            # What is overdue waits for a worker, or for a pause to end.
+            return format_html("due since {}" if obj.due_at <= clock.now() else "due {}", moment(obj.due_at))
         return format_html("{}", moment(obj.updated_at))
 
     @display(description="Taken by")

@@ -123,7 +123,7 @@ class FedexClient:
             return Unavailable("FedEx's login is out of order.", code="token_unavailable", **told)
         if answer.status in (400, 401):
             return ConfigurationError(
-                f"FedEx refuses the login: {told['vendor_text'] or answer.status}.",
+                f"FedEx refuses the login: {str(told['vendor_text'] or answer.status).rstrip('.')}.",
                 code="token_refused",
                 remedy=f"Check {login.label}, and that they belong to this environment: test keys do not work in production.",
                 **told,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import pytest
 from django.urls import reverse
 
 from connector.models import AuditEntry, ReconciliationFinding, Shipment, Step, Transfer
+from connector.services import clock
 from tests.connector.admin_support import NOW, House, build, client_of
 
 pytestmark = pytest.mark.django_db
@@ -103,3 +105,22 @@ def test_the_audit_names_documents_in_words_and_leads_to_them(house: House) -> N
     assert named in client.get(reverse("admin:connector_auditentry_changelist")).content.decode()
     text = client.get(reverse("admin:connector_auditentry_change", args=[entry.pk])).content.decode()
     assert f'<a href="{reverse("admin:connector_transfer_change", args=[failed.pk])}">{named}</a>' in text
+
+
+def test_a_list_tells_since_when_overdue_work_waits(house: House) -> None:
+    """While a connection is paused its documents are overdue; “due” with a time that has passed says nothing."""
+    client = client_of(house.person("viewer"))
+    rows = f"{reverse('admin:connector_transfer_changelist')}?state__exact=waiting&show=all"
+    waiting = Transfer.objects.filter(pk=house.transfers["waiting"].pk)
+    for due, words in (
+        (clock.now() - dt.timedelta(hours=1), "due since <time"),
+        (clock.now() + dt.timedelta(hours=1), "due <time"),
+    ):
+        waiting.update(due_at=due)
+        text = client.get(rows).content.decode()
+        assert words in text, words
+
+
+def test_a_pause_without_a_name_is_told_without_a_gap(house: House) -> None:
+    text = page(house, "connection", house.target.pk)
+    assert "Connection: mark-alpha paused" in text

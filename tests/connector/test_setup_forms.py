@@ -273,3 +273,17 @@ def test_a_new_integration_starts_with_the_defaults(house: House) -> None:
     bound = IntegrationForm(data, kind=KIND, tenant=house.tenant, existing=None)
     assert bound.is_valid(), bound.errors
     assert (bound.cleaned_data["options"], bound.cleaned_data["schedule"]) == ({}, {})
+
+
+def test_an_integrations_page_tells_its_options_in_words(house: House) -> None:
+    given = {"rates": True, "documents": ["shipment", "customer_order"], "payment_account": None, "of_a_newer_release": "<b>"}
+    Integration.objects.filter(pk=house.integration.pk).update(options=given)
+    page = reverse("admin:connector_integration_change", args=[house.integration.pk])
+    text = client_of(house.person("viewer")).get(page).content.decode()
+    for label, value in (
+        ("Ask for prices before buying", "yes"),
+        ("Documents that ship", "shipment, customer_order"),
+        ("Account that pays", "not set"),
+        ("of_a_newer_release", "&lt;b&gt;"),
+    ):
+        assert f"<dt>{label}</dt><dd>{value}</dd>" in text

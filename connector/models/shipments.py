@@ -232,6 +232,7 @@ class FreightCharge(TenantModel):
 
     shipment = models.ForeignKey(Shipment, on_delete=models.CASCADE, related_name="freight_charges")
     order = models.CharField(max_length=60)
+    line = models.CharField(max_length=40, blank=True, default="")
     company_code = models.CharField(max_length=40, blank=True, default="")
     site = models.CharField(max_length=40, blank=True, default="")
     cost_center = models.CharField(max_length=40, blank=True, default="")
@@ -258,12 +259,17 @@ class FreightCharge(TenantModel):
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["shipment", "order"], name="one_freight_charge_per_order")]
+        constraints = [models.UniqueConstraint(fields=["shipment", "order", "line"], name="one_freight_charge_per_order_line")]
         # Sums at month end (services/month_end.py) pass by the months before.
         indexes = [models.Index(fields=["tenant", "created_at"], name="freight_charge_by_created")]
 
     def __str__(self) -> str:
         return f"{self.order}: {self.amount} {self.currency}"
+
+    @property
+    def key(self) -> str:
+        """What tells this share from the others of its shipment: the order, and the line where one bears it."""
+        return f"{self.order}/{self.line}" if self.line else self.order
 
 
 class TrackingEvent(TenantModel):

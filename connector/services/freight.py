@@ -72,23 +72,25 @@ def ended(row: FreightCharge, state: FreightCharge.State, note: str = "") -> Non
     row.state = state
 
 
-def row_of(record: SourceRecord, order: str) -> FreightCharge | None:
-    """The share of an order in the newest shipment of a record's present generation."""
-    rows = FreightCharge.objects.filter(shipment__record=record, shipment__generation=record.generation, order=order)
-    return rows.order_by("-shipment").first()
+def row_of(record: SourceRecord, key: str) -> FreightCharge | None:
+    """The share of that key in the newest shipment of a record's present generation."""
+    rows = FreightCharge.objects.filter(shipment__record=record, shipment__generation=record.generation)
+    return next((row for row in rows.order_by("-shipment") if row.key == key), None)
 
 
 def earlier(row: FreightCharge) -> FreightCharge | None:
     """The charge that an earlier, voided label of the same document left on the order: it is corrected, none is added."""
     shipment = row.shipment
-    rows = FreightCharge.objects.filter(shipment__record=shipment.record_id, order=row.order, currency=row.currency)
+    same = {"order": row.order, "line": row.line, "currency": row.currency}
+    rows = FreightCharge.objects.filter(shipment__record=shipment.record_id, **same)
     rows = rows.filter(shipment__generation__lt=shipment.generation, state__in=(State.TAKEN_BACK, State.POSTED))
     return rows.exclude(number="").order_by("-shipment__generation").first()
 
 
 def others_open(record: SourceRecord, source: Connection, order: str) -> bool:
     """Whether another document's charge on the same order is under way or in doubt: its number is not known as ours yet."""
-    sends = EffectSend.objects.filter(outcome__in=EffectSend.OPEN, effect__kind="charge", effect__key=order, connection=source)
+    sends = EffectSend.objects.filter(outcome__in=EffectSend.OPEN, effect__kind="charge", connection=source)
+    sends = sends.filter(Q(effect__key=order) | Q(effect__key__startswith=f"{order}/"))
     return sends.filter(_same_side("effect__record__source_key", record.source_key)).exclude(effect__record=record).exists()
 
 

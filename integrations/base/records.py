@@ -390,13 +390,22 @@ class WriteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """One line of an order that ships: the rest of its key in the ERP, with weight and value of what ships of it."""
+
+    key: tuple[str, ...]
+    weight: Decimal | None = None
+    value: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChargeOrder:
     """One order that a shipment delivers for, as far as its freight cost is concerned.
 
     `weight` and `value` are those of what ships, None where the ERP does not hold them (or nobody asked).
     `cost_center` and `account` are the document's own, empty where it names none or they cannot be read; `code_parts` are all
     that it names, such as {"CodeB": "CC-1"}. Charges of an `inbound` order (one of ours at a supplier) are kept in the order's
-    own currency, under charge types of their own.
+    own currency, under charge types of their own. `lines` are those that ship, where they were asked for and can bear a charge.
     """
 
     order: str
@@ -413,6 +422,7 @@ class ChargeOrder:
     value: Decimal | None = None
     code_parts: Mapping[str, str] = field(default_factory=dict)
     inbound: bool = False
+    lines: tuple[ChargeLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +434,10 @@ class FreightBasis:
 
 @dataclass(frozen=True, slots=True)
 class FreightPart:
-    """The share of one order in the freight cost of a document. `charge_type` empty: as the connection says."""
+    """The share of one order, or of one `line` of it, in the freight cost of a document.
+
+    `charge_type` empty: as the connection says. `line` is the rest of the line's key; empty: the whole order bears it.
+    """
 
     document_key: str
     order: str
@@ -433,6 +446,7 @@ class FreightPart:
     cost: Money
     charge_type: str = ""
     address_id: str = ""
+    line: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,10 +140,13 @@ class Erp(Pingable, Protocol):
     def takes_freight(self, kind: str) -> bool:
         """Whether this connection lets freight cost of documents of that kind be written to orders."""
 
-    def read_freight_basis(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
+    def read_freight_basis(
+        self, keys: Sequence[str], known: Mapping[str, Document], *, by_line: bool = False
+    ) -> dict[str, FreightBasis | Problem]:
         """Read the orders that documents deliver for, batched; weights and values only where there is more than one to share.
 
-        `known`: documents that were read a moment ago; what they tell is not read again.
+        `known`: documents that were read a moment ago; what they tell is not read again. `by_line`: with the lines that
+        ship of each order, where the ERP lets a charge be tied to one.
         """
 
     def prepare(self) -> None:

@@ -68,6 +68,25 @@ def measures(orders: Sequence[ChargeOrder], by: str) -> list[Decimal]:
     return [measure or Decimal(0) for measure in found]
 
 
+def line_measures(order: ChargeOrder, measure: Decimal, by: str) -> list[tuple[tuple[str, ...], Decimal]]:
+    """An order's measure shared among its lines, by value where orders share by it, else by weight. Raises Rejected."""
+    if len(order.lines) == 1 or not measure:
+        return [(line.key, measure if place == 0 else Decimal(0)) for place, line in enumerate(order.lines)]
+    found = [line.value if by == "value" else line.weight for line in order.lines]
+    whole = sum((one for one in found if one is not None), Decimal(0))
+    missing = next((line for line, one in zip(order.lines, found, strict=True) if one is None or one < 0), None)
+    if missing is not None or not whole:
+        what = "value" if by == "value" else "weight"
+        named = "/".join((missing or order.lines[0]).key)
+        raise Rejected(
+            f"The {what} of line {named} of order {order.order} is not known, so its share in the freight cost cannot be told.",
+            code="charge_share_unknown",
+            remedy=f"Enter the {what} at the order line, or let the whole order bear its cost (“Tie freight cost to the order "
+            "lines” in the form of the integration), then replay.",
+        )
+    return [(line.key, measure * (one or Decimal(0)) / whole) for line, one in zip(order.lines, found, strict=True)]
+
+
 def _rate(cost: Money, currency: str, rates: Mapping[str, str]) -> Decimal:
     if currency == cost.currency:
         return Decimal(1)
@@ -91,4 +110,4 @@ def _converted(cost: Money, currency: str, rate: Decimal) -> Money:
     return Money((cost.amount * rate).quantize(unit_of(currency), ROUND_HALF_UP), currency)
 
 
-__all__ = ["costs", "in_parts", "measures", "rates_of", "split"]
+__all__ = ["costs", "in_parts", "line_measures", "measures", "rates_of", "split"]

@@ -24,9 +24,9 @@ from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import AskAgain
 from integrations.base.errors import Rejected
 from integrations.base.places import letters
-from integrations.base.records import Document, FreightBasis, FreightPart, LookUp, Money, PostedCharge, Problem
+from integrations.base.records import ChargeOrder, Document, FreightBasis, FreightPart, LookUp, Money, PostedCharge, Problem
 from integrations.base.roles import Carrier, Erp, SendTicket
-from integrations.base.shares import in_parts, measures, rates_of
+from integrations.base.shares import in_parts, line_measures, measures, rates_of
 from integrations.flows.erp_once import ErpOnce
 from integrations.flows.table import KINDS
 
@@ -62,7 +62,9 @@ def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.
     if not steps:
         return
     at = boottime()
-    found = erp.read_freight_basis(list(steps), {document.key: document for _, document in read if document.key in steps})
+    found = erp.read_freight_basis(
+        list(steps), {document.key: document for _, document in read if document.key in steps}, by_line=_by_line(job)
+    )
     for key, basis in found.items():
         if not isinstance(basis, Problem):
             job.ahead[steps[key]] = Prefetched(basis, at, batch)
@@ -80,8 +82,8 @@ class _Basis:
         if ahead is not None:
             return {keys[0]: ahead}
         if self.document is None:
-            return self.adapter.read_freight_basis(keys, {})
-        found = self.adapter.read_freight_basis(keys, {keys[0]: self.document})
+            return self.adapter.read_freight_basis(keys, {}, by_line=_by_line(self.run.job))
+        found = self.adapter.read_freight_basis(keys, {keys[0]: self.document}, by_line=_by_line(self.run.job))
         return {key: v if isinstance(v, Problem) else self.run.of_document(v) for key, v in found.items()}
 
 
@@ -105,7 +107,7 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None, document: Document
             run.skip_step(WRITE, _ONCE, "it delivers for no customer order")
             return
         open_rows = _shares(run, shipment, basis)
-        run.note("freight_shared", shares=[{"order": row.order, "cost": f"{row.amount} {row.currency}"} for row in open_rows])
+        run.note("freight_shared", shares=[{"order": row.key, "cost": f"{row.amount} {row.currency}"} for row in open_rows])
         run.commit(also=[lambda: freight.plan(open_rows), lambda: costs.catch_up(shipment)])
     run.guard(_still_open, basis, open_rows, name=LOOK)
     for row in open_rows:
@@ -140,7 +142,7 @@ def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
         if row.state != FreightCharge.State.POSTED:
             continue
         # Asked for under its own key: the same order may have borne the cost of an earlier label.
-        key = f"{shipment.pk}/{row.order}"[:60]
+        key = f"{shipment.pk}/{row.key}"[:60]
         stands = (run.source_key, row.order, row.number)
         result = run.write(TAKE_BACK, erp.correct_freight, *stands, Decimal(0), known_as_ours(row), key=key)
         why = result.skipped[0] if result is not None and result.skipped else ""
@@ -195,6 +197,10 @@ def _never(job: Job, erp: Erp, kind: str) -> str:
     return "the carrier bills somebody else" if named and letters(named) != letters(carrier.account) else ""
 
 
+def _by_line(job: Job) -> bool:
+    return bool(job.options.get("freight_charge") and job.options.get("freight_charge_lines"))
+
+
 def _kind(key: str) -> str:
     return key.partition(":")[0]
 
@@ -211,9 +217,14 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             )
     cost = Money(shipment.cost, shipment.currency)
     wish = str(_option(run.job, "freight_charge_currency") or "").strip().upper()
-    found = measures(basis.orders, str(_option(run.job, "freight_charge_split")))
+    by = str(_option(run.job, "freight_charge_split"))
+    bearing: list[tuple[ChargeOrder, tuple[str, ...], Decimal]] = []
+    for order, measure in zip(basis.orders, measures(basis.orders, by), strict=True):
+        lines = line_measures(order, measure, by) if order.lines else [((), measure)]
+        bearing += [(order, line, part) for line, part in lines]
+    found = [measure for _, _, measure in bearing]
     # What we buy is charged in the currency of the order itself, whatever costs of sales are kept in.
-    to = [(order.currency or wish) if order.inbound else (wish or order.currency) for order in basis.orders]
+    to = [(order.currency or wish) if order.inbound else (wish or order.currency) for order, _, _ in bearing]
     known = rates_of(cost, found, to, rates(run))
     parts = in_parts(cost, found, to, known)
 
@@ -235,6 +246,7 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             tenant_id=shipment.tenant_id,
             shipment=shipment,
             order=order.order,
+            line="/".join(line),
             company_code=order.company_code,
             site=order.site,
             cost_center=order.cost_center or (company.cost_center if company else ""),
@@ -250,7 +262,7 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             rate=known[place],
             **{name: values[place] for name, values in kept.items()},
         )
-        for place, (order, part) in enumerate(zip(basis.orders, parts, strict=True))
+        for place, ((order, line, _), part) in enumerate(zip(bearing, parts, strict=True))
         if part.amount
     ]
 
@@ -291,12 +303,13 @@ def _part(row: FreightCharge) -> FreightPart:
         cost=Money(row.amount, row.currency),
         charge_type=row.charge_type,
         address_id=row.address_id,
+        line=tuple(row.line.split("/")) if row.line else (),
     )
 
 
 def _is_settled(run: Run, erp: Erp, row: FreightCharge) -> bool:
     """Whether an earlier attempt has written this share after all. Raises what `settled` raises while that is open."""
-    return run.settled(WRITE, PostCharge(run, erp, _part(row)), key=row.order) is not None
+    return run.settled(WRITE, PostCharge(run, erp, _part(row)), key=row.key) is not None
 
 
 def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
@@ -304,13 +317,13 @@ def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
     if before is not None:
         stands = known_as_ours(before) if before.state == FreightCharge.State.POSTED else (Decimal(0),)
         place = (run.source_key, row.order, before.number)
-        result = run.write(CORRECT, erp.correct_freight, *place, row.amount, stands, key=row.order)
+        result = run.write(CORRECT, erp.correct_freight, *place, row.amount, stands, key=row.key)
         if result is None or not result.skipped:
             run.commit(also=[lambda: _corrected(row, before.number)])
             return
         why = WHY[result.skipped[0]]
         run.commit(also=[lambda: freight.ended(before, FreightCharge.State.CLOSED, why)])
-    run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.order)
+    run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.key)
 
 
 def _corrected(row: FreightCharge, number: str) -> None:
@@ -336,7 +349,7 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
         """A token, and the look before the post: what stands there already is not posted again."""
         super().prepare()
         assert self._own is not None
-        found = self._find(self._own, self.run.references(self.kind, self._own.order))
+        found = self._find(self._own, self.run.references(self.kind, "/".join((self._own.order, *self._own.line))))
         if found.matches and self._others:
             raise AskAgain(
                 f"Another document's cost is being written to the order {self._own.order}; what stands there may be that one.",

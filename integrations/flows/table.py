@@ -451,6 +451,15 @@ SHIP_OPTIONS = (
         choices=("weight", "value", "first_order"),
     ),
     Option(
+        "freight_charge_lines",
+        "Tie freight cost to the order lines",
+        "boolean",
+        False,
+        "Each line of a customer order that ships bears its part as a charge of its own, by weight (by value where orders share "
+        "by it). Off: one charge for each order. Purchase orders bear theirs as a whole.",
+        needs="freight_charge",
+    ),
+    Option(
         "freight_charge_currency",
         "Currency of freight cost",
         "text",
@@ -536,6 +545,7 @@ OPTION_TOPICS = {
     "What is written into the ERP": ("forwarder_to_write", "write_ship_date", "track_statuses", "proof_of_delivery"),
     "Freight cost": (
         *("document_accounting", "freight_charge", "freight_charge_type", "freight_charge_split", "freight_charge_currency"),
+        "freight_charge_lines",
     ),
     "Deadlines and limits": ("scan_within_hours", "news_within_hours", "erp_within_hours", "max_purchases_per_hour"),
     "Reconciliation": ("reconcile_at", "reconcile_days", "reconcile_calls"),

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.base.errors import Rejected
-from integrations.base.records import ChargeOrder, FoundShipment, FreightPart
+from integrations.base.records import ChargeLine, ChargeOrder, FoundShipment, FreightPart
 from integrations.ifs_cloud.mapping import Row, measure, number, same_state, shipment_of, shipped, text
 from integrations.ifs_cloud.odata import Value, key_predicate
 from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS, PURCHASE_ORDER
@@ -38,11 +38,25 @@ class Ships:
 
     @classmethod
     def of(cls, quantity: Decimal | None, ordered: Row, profile: Profile) -> Ships:
-        """From a shipment line's quantity, in inventory units, and the order line. Raises Rejected for what cannot be read."""
+        """From a shipment line's quantity, in inventory units, and the order line. Raises Rejected for what cannot be read.
+
+        Without a quantity the whole line ships, as a delivery of the order.
+        """
         names = profile.order_line
         sold, weight = shipped(quantity, ordered, profile)
+        if quantity is None:
+            sold = number(ordered, names["quantity_field"])
+            weight = measure(ordered, names["net_weight_field"]) or measure(ordered, names["gross_weight_field"])
         price = measure(ordered, names["customs_value_field"]) or measure(ordered, names["price_field"])
         return cls(weight, price * sold if price is not None and sold else None)
+
+
+def lines_of(ships: Sequence[tuple[tuple[str, ...], Ships]]) -> tuple[ChargeLine, ...]:
+    """The order lines that ship, each once: several shipment lines may come from one."""
+    found: dict[tuple[str, ...], list[Ships]] = {}
+    for line, one in ships:
+        found.setdefault(line, []).append(one)
+    return tuple(ChargeLine(line, _sum([s.weight for s in some]), _sum([s.value for s in some])) for line, some in found.items())
 
 
 def charge_order(row: Row, before: Row | None, ships: Sequence[Ships], names: ChargeProfile) -> ChargeOrder:
@@ -128,6 +142,9 @@ def _sale(part: FreightPart, names: ChargeProfile) -> dict[str, Any]:
         body["ShipmentId"] = int(shipment)
     if part.address_id:
         body["DeliveryAddress"] = part.address_id
+    if part.line:
+        line, release, item = part.line
+        body |= {"LineNo": line, "RelNo": release, "LineItemNo": int(item)}
     return body
 
 
@@ -149,6 +166,7 @@ def is_charge(row: Row, part: FreightPart, references: Sequence[str], names: Cha
             text(row, "ShipmentId") == _shipment_mark(part.document_key)
             and text(row, "ChargeType") == _type_of(part, names)
             and number(row, names.cost_field) == part.cost.amount
+            and (not part.line or _line_of(row) == part.line)
         )
     if text(row, "ChargeType") not in ("", _type_of(part, names)):
         return False
@@ -163,6 +181,11 @@ def is_charge(row: Row, part: FreightPart, references: Sequence[str], names: Cha
             field=names.cost_field,
         )
     return number(row, names.cost_field) == part.cost.amount
+
+
+def _line_of(row: Row) -> tuple[str, ...]:
+    """The order line that a charge is tied to."""
+    return text(row, "LineNo"), text(row, "RelNo"), text(row, "LineItemNo") or "0"
 
 
 def number_of(row: Row, names: ChargeProfile) -> str:

@@ -41,25 +41,29 @@ class Charging(Reading):
         """Whether the profile lets charges be written to the orders of such documents."""
         return self.profile.charges.get(kind, self.profile.charges[CUSTOMER_ORDER]).enabled
 
-    def read_freight_basis(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
+    def read_freight_basis(
+        self, keys: Sequence[str], known: Mapping[str, Document], *, by_line: bool = False
+    ) -> dict[str, FreightBasis | Problem]:
         """Read the orders of documents: for 20 at once the lines that are not `known`, the orders, and order lines
 
-        where several orders share a cost. What is wrong with one of them is a Problem of that one.
+        where several orders, or lines, share a cost. What is wrong with one of them is a Problem of that one.
         """
         asked = list(dict.fromkeys(keys))
         try:
             with only_this_record():
-                return self._bases(asked, known)
+                return self._bases(asked, known, by_line)
         except Rejected as problem:
             if len(asked) == 1:
                 return {asked[0]: Problem(problem)}
         found: dict[str, FreightBasis | Problem] = {}
         for key in asked:
-            found |= self.read_freight_basis([key], known)
+            found |= self.read_freight_basis([key], known, by_line=by_line)
         return found
 
-    def _bases(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, FreightBasis | Problem]:
-        wanted = self._borne(keys, known)
+    def _bases(self, keys: Sequence[str], known: Mapping[str, Document], by_line: bool) -> dict[str, FreightBasis | Problem]:
+        if by_line:
+            known = dict(known) | self._deliveries([key for key in keys if key not in known])
+        wanted = self._borne(keys, known, by_line)
         heads: dict[str, dict[str, Row]] = {}
         for kind, names in self.profile.charges.items():
             mine = [key for key in wanted if charges.names_of(key, self.profile) is names]
@@ -67,25 +71,33 @@ class Charging(Reading):
             asked = [order for order in dict.fromkeys(o for key in mine for o, *_ in wanted[key]) if not told.get(order)]
             rows = self._of_orders(names.orders, names.order_key, asked, [names.order_key], "read orders")
             heads[kind] = told | {mapping.text(row, names.order_key): row for row in rows}
-        goods = self._order_lines([borne for borne in wanted.values() if len(_orders(borne)) > 1])
+        goods = self._order_lines([b for b in wanted.values() if len(_orders(b)) > 1 or (by_line and len(b) > 1)])
         before = self._pre_postings(heads)
         found: dict[str, FreightBasis | Problem] = {}
         for key, borne in wanted.items():
             names = charges.names_of(key, self.profile)
             try:
-                found[key] = self._basis(borne, heads[names.kind], goods, before, names)
+                found[key] = self._basis(borne, heads[names.kind], goods, before, names, by_line=by_line)
             except Rejected as problem:
                 found[key] = Problem(problem)
         return found
 
-    def _borne(self, keys: Sequence[str], known: Mapping[str, Document]) -> dict[str, list[_Borne]]:
+    def _deliveries(self, keys: Sequence[str]) -> dict[str, Document]:
+        """The lines of deliveries of customer orders, by their documents: a delivery is known by its lines only."""
+        mine = [delivery_of(key) for key in keys if kind_of(key) == CUSTOMER_ORDER]
+        found = self._orders[CUSTOMER_ORDER].read(mine) if mine else {}
+        return {key: document for key, document in found.items() if not isinstance(document, Problem)}
+
+    def _borne(self, keys: Sequence[str], known: Mapping[str, Document], by_line: bool) -> dict[str, list[_Borne]]:
         """For each document the order lines of which it ships; behind a delivery of an order the order itself."""
         found: dict[str, list[_Borne]] = {}
         unread: dict[int, str] = {}
         for key in keys:
             kind = kind_of(key)
             if kind in ORDER_KINDS:
-                found[key] = [(delivery_of(key).order, (), None)]
+                lines = known[key].lines if by_line and kind == CUSTOMER_ORDER and key in known else ()
+                order = delivery_of(key).order
+                found[key] = [(order, line.order_line, None) for line in lines] or [(order, (), None)]
             elif key in known:
                 found[key] = [(line.order_ref, line.order_line, line.quantity) for line in known[key].lines if line.order_ref]
             else:
@@ -116,6 +128,8 @@ class Charging(Reading):
         goods: Mapping[mapping.OrderLine, Row],
         before: Mapping[str, Row],
         names: ChargeProfile,
+        *,
+        by_line: bool,
     ) -> FreightBasis:
         found = []
         for order in _orders(borne):
@@ -127,16 +141,19 @@ class Charging(Reading):
                     remedy="If it still exists in IFS, check the service user's Allowed Companies and sites, then replay.",
                     vendor="ifs_cloud",
                 )
-            ships = [
-                charges.Ships.of(quantity, goods.get(cast(mapping.OrderLine, (order, *line)), {}), self.profile)
+            mine = [
+                (line, charges.Ships.of(quantity, goods.get(cast(mapping.OrderLine, (order, *line)), {}), self.profile))
                 for own, line, quantity in borne
-                if own == order and goods
+                if own == order
             ]
+            ships = [one for _, one in mine] if goods else []
             place = mapping.text(head, names.pre_posting_field)
             told = charges.charge_order(head, before.get(place), ships, names)
             if not told.company_code and told.site in self._company_of:
                 # Not seen on every tenant's purchase orders (sheet 9.6); the site belongs to one company.
                 told = replace(told, company_code=self._company_of[told.site].code)
+            if by_line and all(line for line, _ in mine):
+                told = replace(told, lines=charges.lines_of(mine))
             found.append(told)
         return FreightBasis(tuple(found))
 

@@ -331,6 +331,7 @@ def _line(row: Row, delivery: Delivery, order: OrderProfile) -> DocumentLine:
         quantity=number(row, names.name("quantity_field")),
         unit=text(row, names.name("unit_field")),
         order_ref=delivery.order,
+        order_line=() if order.inbound else tuple(text(row, name) or "0" for name in names.key[1:]),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from integrations.base.auth import BearerAuth
 from integrations.base.context import Context, Token
@@ -552,6 +552,8 @@ def posted(answer: Answer, target: Target, operation: str) -> Record:
     body = _json_of(answer)
     if 200 <= answer.status < 300 and isinstance(body, dict):
         return Record(body, _etag(body, answer))
+    if answer.status == 201 and not answer.content.strip() and (key := _key_in(answer.headers.get("Location", ""))):
+        return Record(key, _etag({}, answer))  # made, and told by its address alone
     error = failure(answer, operation=operation, subject=Subject("record", target))
     fault = take_apart(answer)
     if fault.code == STALE_DESCRIPTION:
@@ -575,6 +577,17 @@ def posted(answer: Answer, target: Target, operation: str) -> Record:
         vendor_code=fault.code,
         vendor_text=fault.text,
     ) from error
+
+
+_LAST_KEY = re.compile(r"\(((?:[^()']|'(?:[^']|'')*')*)\)/?$")
+_KEY_PART = re.compile(r"([A-Za-z_]\w*)=('(?:[^']|'')*'|-?\d+)")
+
+
+def _key_in(location: str) -> Row:
+    """The key of the record to which a Location leads, {} where it tells none (sheet 4.1: names are always written)."""
+    found = _LAST_KEY.search(unquote(location.partition("?")[0]))
+    parts = _KEY_PART.findall(found.group(1)) if found else []
+    return {name: value[1:-1].replace("''", "'") if value.startswith("'") else value for name, value in parts}
 
 
 def _record(answer: Answer, operation: str) -> Record:

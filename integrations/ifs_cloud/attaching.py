@@ -18,7 +18,7 @@ from integrations.base.http import Answer
 from integrations.base.records import Anchor, AttachedFile, FilePart, FoundShipment, LookUp, Problem, WriteResult
 from integrations.base.roles import SendTicket
 from integrations.ifs_cloud import mapping
-from integrations.ifs_cloud.client import Row, posted
+from integrations.ifs_cloud.answers import Row, posted
 from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import Value, all_of, compare, key_predicate, literal

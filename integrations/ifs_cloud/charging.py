@@ -21,7 +21,7 @@ from integrations.base.records import (
 )
 from integrations.base.roles import SendTicket
 from integrations.ifs_cloud import charges, mapping
-from integrations.ifs_cloud.client import Record, Row, posted
+from integrations.ifs_cloud.answers import Record, Row, posted
 from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.odata import any_of, compare
 from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from integrations.ifs_cloud.client import IfsClient, Row, Subject, _etag, _json_of, _unreadable
+from integrations.ifs_cloud.answers import Row, Subject, etag_of, json_of, unreadable
+from integrations.ifs_cloud.client import IfsClient
 from integrations.ifs_cloud.odata import Value, key_predicate
 from integrations.ifs_cloud.targets import Target
 
@@ -28,26 +29,26 @@ class FileClient(IfsClient):
         answer = self._send("POST", url, operation, Subject("record", target), headers=headers, json=body)
         if answer.status == 204 or not answer.content.strip():
             return {}
-        told = _json_of(answer)
+        told = json_of(answer)
         return told if isinstance(told, dict) else {"value": told}
 
     def function(self, target: Target, name: str, arguments: Mapping[str, Value], *, operation: str) -> Any:
         """The value of an unbound function (sheet 5.3). Raises Unavailable for an answer that holds none."""
         predicate = key_predicate(arguments) if arguments else "()"
         answer = self._get(f"{self.root(target)}/{name}{predicate}", operation, Subject("set", target))
-        told = _json_of(answer)
+        told = json_of(answer)
         if not isinstance(told, dict) or "value" not in told:
-            raise _unreadable(answer, operation)
+            raise unreadable(answer, operation)
         return told["value"]
 
     def stream_version(self, target: Target, key: Mapping[str, Value], member: str, *, operation: str) -> str:
         """The version under which a stream of a record may be replaced (sheet 7.2); "" where IFS tells none."""
         url = f"{self.root(target)}/{target.set}{key_predicate(key)}?$select={member}"
         answer = self._get(url, operation, Subject("record", target))
-        told = _json_of(answer)
+        told = json_of(answer)
         if not isinstance(told, dict):
-            raise _unreadable(answer, operation)
-        return _etag(told, answer)
+            raise unreadable(answer, operation)
+        return etag_of(told, answer)
 
     def put_stream(self, url: str, target: Target, data: bytes, *, name: str, version: str, operation: str) -> None:
         """Replace a stream by these bytes (sheet 7.1, 7.2). `url` as IFS gave it, or one of ours below the base URL.

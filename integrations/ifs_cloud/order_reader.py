@@ -14,7 +14,8 @@ from integrations.base.preview import PlannedWrite
 from integrations.base.records import Document, DocumentHead, Goods, Problem, StatusWrite, WriteBack, WriteResult
 from integrations.base.records import Standing as HeaderStanding
 from integrations.ifs_cloud import learning, mapping, orders, writing
-from integrations.ifs_cloud.client import IfsClient, Row
+from integrations.ifs_cloud.answers import Row
+from integrations.ifs_cloud.client import IfsClient
 from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.odata import Metadata, Value, all_of
 from integrations.ifs_cloud.order_profile import OrderProfile

@@ -11,7 +11,7 @@ from integrations.base.context import Company
 from integrations.base.errors import ConfigurationError, IntegrationError
 from integrations.base.records import PingLayer
 from integrations.ifs_cloud import learning, mapping, uses
-from integrations.ifs_cloud.client import PERMISSION_REMEDY, Row
+from integrations.ifs_cloud.answers import PERMISSION_REMEDY, Row
 from integrations.ifs_cloud.odata import Metadata, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS
 from integrations.ifs_cloud.reading import GROUP, Reading

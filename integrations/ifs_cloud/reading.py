@@ -12,7 +12,7 @@ from integrations.base.errors import ConfigurationError, Rejected
 from integrations.base.records import Document, DocumentHead, Goods, Problem, Standing
 from integrations.base.roles import ListQuery
 from integrations.ifs_cloud import learning, mapping, orders, standing
-from integrations.ifs_cloud.client import Row
+from integrations.ifs_cloud.answers import Row
 from integrations.ifs_cloud.files import FileClient
 from integrations.ifs_cloud.odata import all_of, any_of, compare
 from integrations.ifs_cloud.order_profile import ORDER_KINDS

@@ -22,7 +22,8 @@ from integrations.base.errors import (
 )
 from integrations.base.http import Answer
 from integrations.ifs_cloud import client as client_module
-from integrations.ifs_cloud.client import IfsClient, Record, posted
+from integrations.ifs_cloud.answers import Record, posted
+from integrations.ifs_cloud.client import IfsClient
 from integrations.ifs_cloud.odata import EnumMember, NotMetadata, key_predicate, literal, parse_metadata, query_string
 from integrations.ifs_cloud.profile import profile_of
 from integrations.ifs_cloud.targets import Target

@@ -36,7 +36,7 @@ from connector.admin.related import related_context
 from connector.admin.story import story_context
 from connector.admin.voids import VoidPages
 from connector.filters import ShipmentFilters
-from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment
+from connector.models import Export, Integration, Label, Proof, Reference, SavedFilter, Shipment, Transfer
 from connector.services import attachments, deadlines, exports, history, lists, proofs, shipments, written
 from connector.services.shipments import MEDIA_SUFFIX, NotPossible, normalise
 from connector.times import moment
@@ -363,6 +363,7 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,
+                "void_at_work": _void_of(obj),
                 "left_out": written.left_out(obj, told["writes"]) if obj.written_at else "",
             }
         )
@@ -384,6 +385,13 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
             raise Http404
         number = re.sub(r"[^0-9A-Za-z]", "", shipment.master_tracking_number) or "proof"
         return file_response(request, proof, f"delivery-{number}-{package_id}", readable=True)
+
+
+def _void_of(shipment: Shipment) -> Transfer | None:
+    """The unfinished work that voids this shipment: the only one there can be on its document."""
+    if shipment.state != Shipment.State.VOIDING:
+        return None
+    return Transfer.objects.filter(record=shipment.record_id, flow="void", state__in=Transfer.UNFINISHED).first()
 
 
 def file_response(request: HttpRequest, row: Label | Proof, name: str, *, readable: bool) -> HttpResponse:

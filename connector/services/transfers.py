@@ -165,6 +165,8 @@ def _undo_void(record: SourceRecord, shipment_id: int) -> None:
     shipment = Shipment.objects.filter(pk=shipment_id)
     if not shipment.filter(state=Shipment.State.VOIDING).update(state=Shipment.State.ACTIVE):
         return
+    # What the carrier told while it was being voided reached nobody: it is asked at once, and followed again.
+    shipment.filter(written_at__isnull=False).update(next_track_at=clock.at())
     if shipment.filter(written_at__isnull=True).exists():
         open_transfer(record)
         wake.work()

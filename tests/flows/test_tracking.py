@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from connector.models import Exchange, Package, Shipment, TrackingEvent, Transfer, WebhookDelivery
-from connector.services import audit, clock, shipments, tracking, vendors, webhooks
+from connector.services import audit, clock, shipments, tracking, transfers, vendors, webhooks
 from integrations.base.errors import ConfigurationError
 from tests.connector.admin_support import client_of, owner
 from tests.flows.parcels import DAY, TOKEN, TRACK, answer, follow, note, post, shipment
@@ -338,3 +338,24 @@ def test_the_last_news_are_not_lost_while_the_erp_connection_cannot_be_opened(
     monkeypatch.undo()
     follow(under_way)
     assert note(under_way, one) == "delivered"
+
+
+def test_a_parcel_is_followed_again_when_its_void_is_given_up(under_way: World) -> None:
+    """It was picked up: the void is refused, and the news that came meanwhile had nobody to go to."""
+    [number, *_] = masters(under_way)
+    [one] = [k for k, v in under_way.numbers().items() if v == number]
+    later(under_way, 3600)
+    under_way.fedex.scan(number, "PU")
+    told = shipments.void_request(shipment(number), then="clear", actor="ann", reason="wrong box")
+    under_way.work()
+    assert post(json.dumps(answer(under_way, number)).encode()) == 200
+    webhooks.take_in()
+    held = shipment(number)
+    assert (held.state, held.status, held.next_track_at) == ("voiding", "picked_up", None)
+    page = client_of(owner()).get(reverse("admin:connector_shipment_change", args=[held.pk])).content.decode()
+    assert reverse("admin:connector_transfer_change", args=[told.pk]) in page and "cancel it: then the label counts" in page
+    told.refresh_from_db()
+    assert transfers.cancel(told, actor="ann", reason="too late").done
+    assert shipment(number).next_track_at is not None
+    follow(under_way)
+    assert note(under_way, one) == "picked_up"

@@ -32,6 +32,8 @@ from integrations import registry
 from integrations.base.vendor import Role
 
 PAGE = "costs"
+SUMS = 100
+"""Groups shown; those of all are in what stands below them."""
 DAY = forms.DateInput(attrs={"type": "date"})
 
 
@@ -150,7 +152,9 @@ class MonthEndPages:
             first, today = this_month(form.chosen)
             shown["this_month"] = urlencode({"first": first.isoformat(), "last": today.isoformat(), "tenant": form.chosen.pk})
             if not after and not before:
-                shown["totals"] = month_end.totals(wanted)
+                totals = month_end.totals(wanted)
+                shown |= {"totals": totals[:SUMS], "together": month_end.together(totals) if len(totals) > 1 else []}
+                shown["more_totals"] = max(0, len(totals) - SUMS)
         told = [(name, value) for name, value in form.data.items() if value] if form is not None else []
         response: HttpResponseBase = self.page(
             request, "connector/month_end.html", title="Month end", form=form, query=urlencode(told), **shown

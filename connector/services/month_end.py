@@ -317,6 +317,15 @@ def totals(wanted: Wanted) -> list[Total]:
     return [found[key] for key in sorted(found)]
 
 
+def together(found: Iterable[Total]) -> list[Total]:
+    """The sums of all of them, by currency."""
+    made: dict[str, Total] = {}
+    for row in found:
+        whole = replace(row, company_code="", account="", cost_center="")
+        made[row.currency] = _plus(made[row.currency], whole) if row.currency in made else whole
+    return [made[currency] for currency in sorted(made)]
+
+
 def _of_shipments(wanted: Wanted) -> Iterable[Total]:
     charges = FreightCharge.objects.filter(shipment=OuterRef("pk"))
     mine = _accounting(wanted, "freight_account")
@@ -444,5 +453,6 @@ __all__ = [
     "order_of",
     "page",
     "shipments",
+    "together",
     "totals",
 ]

@@ -17,6 +17,8 @@ from integrations.flows.table import KINDS, FlowDef
 
 DAYS = 7
 MOST = 50
+LARGEST = 10
+"""Cost centres listed by name."""
 LOGINS = 2
 """A connection logs in with one set of credentials, or with a second one for tracking."""
 LATE_S = 90.0
@@ -62,6 +64,22 @@ class Week:
 
     days: list[Day] = field(default_factory=list)
     spend: list[Spend] = field(default_factory=list)
+
+    @property
+    def largest(self) -> list[Spend]:
+        """The cost centres that most was spent on."""
+        return self.spend[:LARGEST]
+
+    @property
+    def others(self) -> list[Spend]:
+        """All others together, by currency; as cost centre stands how many they are."""
+        found: dict[str, list[Spend]] = defaultdict(list)
+        for one in self.spend[LARGEST:]:
+            found[one.currency].append(one)
+        return [
+            Spend(f"{len(several)} more", currency, sum((s.amount for s in several), Decimal(0)), sum(s.labels for s in several))
+            for currency, several in found.items()
+        ]
 
     @property
     def done(self) -> int:

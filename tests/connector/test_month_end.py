@@ -229,3 +229,20 @@ def test_the_page_shows_what_is_charged_and_when_it_was_delivered(house: House) 
     lines = text[text.index('aria-label="Lines"') :]
     assert '<th scope="col" class="mlc-number">Charged</th>' in lines and '<td class="mlc-number">25.00</td>' in lines
     assert "2026-11-21" in lines and "In transit" in lines
+
+
+def test_more_groups_than_a_page_holds_are_summed_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.admin.month_end.SUMS", 3)
+    only_ours()
+    for n in range(5):
+        bear(ship(house, "10.00"), "10.10", cost_center=f"CC-{n}")
+    bear(ship(house, "7.00", currency="EUR"), "7.00", currency="EUR", cost_center="CC-9")
+    assert [(t.currency, t.lines, t.figures.charged) for t in month_end.together(month_end.totals(asked(house)))] == [
+        ("EUR", 1, Decimal("7.00")),
+        ("USD", 5, Decimal("50.50")),
+    ]
+    days = {name: day.isoformat() for name, day in NOVEMBER.items()}
+    text = client_of(house.person("viewer")).get(reverse("admin:connector_costs"), days).content.decode()
+    table = text.partition("<h2>Sums</h2>")[2].partition("</section>")[0]
+    assert table.count("Together") == 3 and "3 more groups are not listed" in table  # two rows and the sentence
+    assert "CC-2" in table and "CC-3" not in table and "<strong>50.50</strong>" in table

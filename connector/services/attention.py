@@ -58,6 +58,8 @@ class Group:
     remedy: str
     vendor_text: str
     handled_by: str = ""
+    document: str = ""
+    """The newest one's key: whose words these are."""
 
 
 def _keyed(found: QuerySet[Transfer]) -> QuerySet[Any]:
@@ -87,7 +89,8 @@ def groups(found: QuerySet[Transfer]) -> list[Group]:
         handling = getattr(example, "handling", None)
         handled_by = f"{row['hands']} people" if row["hands"] > 1 else str(handling.assignee or "") if handling else ""
         text = str((example.error or {}).get("vendor_text", ""))
-        made.append(Group(cause, example.integration, row["n"], row["oldest"], example.message, example.remedy, text, handled_by))
+        told = (example.message, example.remedy, text, handled_by, example.source_key)
+        made.append(Group(cause, example.integration, row["n"], row["oldest"], *told))
     return made
 
 

@@ -42,6 +42,15 @@ def test_equal_faults_are_one_row(houses: tuple[House, House], django_assert_num
     assert {g.cause.state for g in found} == {"failed", "in_doubt", "needs_approval"}
 
 
+@pytest.mark.parametrize("page", ["connector_causes", "index"])
+def test_a_cause_names_whose_words_it_shows(houses: tuple[House, House], page: str) -> None:
+    alpha = houses[0]
+    text = client_of(alpha.person("viewer")).get(reverse(f"admin:{page}")).content.decode()
+    assert f"Shipment {alpha.mark}23 and 3 more" in text, "the newest of four"
+    alone = alpha.transfers["needs_approval"].source_key.partition(":")[2]
+    assert f"Shipment {alone}" in text and f"Shipment {alone} and" not in text
+
+
 def test_the_page_shows_only_the_tenants_own(houses: tuple[House, House]) -> None:
     alpha, omega = houses
     client = client_of(alpha.person("viewer"))

@@ -38,7 +38,7 @@ from integrations.fedex import simulator_checks as checks
 from integrations.fedex import simulator_rating as rating
 from integrations.fedex import simulator_tracking as tracking
 from integrations.fedex.simulator_answers import alert, label, link_key, row_of, shipment_json
-from integrations.fedex.simulator_checks import as_dict, as_list, as_text, error
+from integrations.fedex.simulator_checks import as_dict, as_list, as_text, error, malformed
 from integrations.fedex.simulator_console import CONSOLE
 from integrations.fedex.simulator_door import OPTIONS, PROJECTS, Door
 
@@ -451,6 +451,8 @@ class FedexSimulator(Door):
         numbers = [as_text(as_dict(info.get("trackingNumberInfo")).get("trackingNumber")) for info in asked]
         if not numbers or not all(numbers):
             return self._refuse(request, 400, error("TRACKING.TRACKINGNUMBER.EMPTY", "Say which number to track."))
+        if not isinstance(body.get("includeDetailedScans"), bool):
+            return self._refuse(request, 400, malformed())
         if len(numbers) > 30:
             return self._refuse(request, 400, error("TRACKING.TRACKINGNUMBERS.LIMITEXCEEDED", "At most 30 numbers at a time."))
         if not all(re.fullmatch(r"[A-Za-z0-9]{8,40}", number) for number in numbers):

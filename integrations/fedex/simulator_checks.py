@@ -65,6 +65,9 @@ _NOT_IN_MONEY = words("GBP CHF JPY MXN SGD KRW TWD AED ARS CLP DOP JMD KWD KYD X
 # reference-enums.json, quantityUnits.
 _QUANTITY_UNITS = words("AR CM CFT M3 DOZ DPR EA LFT G GR KG LNM LTR M MG ML NO OZ PR PCS LB SFT M2 SYD YD")
 _PURPOSES = ("SOLD", "GIFT", "SAMPLE", "NOT_SOLD", "PERSONAL_EFFECTS", "REPAIR_AND_RETURN")
+# Sheet 5.2 and 10.
+RATE_TYPES_OF_SHIP = words("LIST NONE PREFERRED ACCOUNT INCENTIVE RETAIL")
+RATE_TYPES_OF_RATE = words("LIST ACCOUNT PREFERRED INCENTIVE")
 _REFERENCES = {
     "CUSTOMER_REFERENCE": 40,
     "INVOICE_NUMBER": 30,
@@ -162,6 +165,7 @@ def ship_errors(
     found += _label_errors(body, shipment, only_validate=only_validate)
     found += _package_errors(shipment, origin, destination, long_references=long_references)
     found += _customs_errors(shipment, origin, destination)
+    found += _type_errors(shipment, RATE_TYPES_OF_SHIP)
     found += _date_errors(shipment, "shipDatestamp", today, past_is_error=False)
     found += _count_errors(body, shipment, only_validate=only_validate)
     return found
@@ -181,7 +185,28 @@ def rate_errors(body: dict[str, Any], check: AccountCheck, today: dt.date) -> li
     found += _package_errors(shipment, origin, destination, rating=True)
     if not shipment.get("documentShipment"):
         found += _customs_errors(shipment, origin, destination)
-    return found + _date_errors(shipment, "shipDateStamp", today, past_is_error=True)
+    return found + _type_errors(shipment, RATE_TYPES_OF_RATE) + _date_errors(shipment, "shipDateStamp", today, past_is_error=True)
+
+
+def _type_errors(shipment: dict[str, Any], rate_types: frozenset[str]) -> list[dict[str, Any]]:
+    """Members of another type than the official description gives them, and rate types that it does not know."""
+    told = shipment.get("rateRequestType", [])
+    right = [isinstance(told, list) and all(isinstance(word, str) and word in rate_types for word in told)]
+    right.append(_is_whole(shipment.get("totalPackageCount", 1)))
+    right.append("totalWeight" not in shipment or as_number(shipment["totalWeight"]) is not None)
+    for row in rows_of(shipment):
+        right.append(_is_whole(row.get("sequenceNumber", 1)))
+        right.append(isinstance(row.get("customerReferences", []), list))
+    return [] if all(right) else [malformed()]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def malformed() -> dict[str, Any]:
+    """What is answered to a member of a wrong type, or one that is demanded and absent."""
+    return error("INVALID.INPUT.EXCEPTION", "A member of the request is missing or has a wrong type.")  # guess
 
 
 def _country(party: dict[str, Any]) -> str:

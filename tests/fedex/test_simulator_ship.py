@@ -202,6 +202,30 @@ def test_total_weight_is_not_demanded_and_odd_types_do_not_crash(wire: Wire) -> 
     )
 
 
+@pytest.mark.parametrize(
+    "shipment",
+    [
+        {"rateRequestType": "ACCOUNT"},
+        {"rateRequestType": ["CHEAPEST"]},
+        {"totalPackageCount": "1"},
+        {"totalWeight": "4.5"},
+        {"requestedPackageLineItems": [package(sequenceNumber="1")]},
+        {"requestedPackageLineItems": [package() | {"customerReferences": {"value": "1"}}]},
+    ],
+)
+def test_members_of_another_type_than_described_are_refused(wire: Wire, shipment: dict[str, Any]) -> None:
+    """The official description: integers, numbers, lists and words of a list."""
+    assert codes(wire.create(ship_body(**shipment))) == ["INVALID.INPUT.EXCEPTION"]
+    assert wire.sim.shipments() == []
+
+
+def test_tracking_says_whether_scans_are_wanted(wire: Wire) -> None:
+    """Sheet 11.1: `includeDetailedScans` is demanded."""
+    body = {"trackingInfo": [{"trackingNumberInfo": {"trackingNumber": "794600000010"}}]}
+    assert codes(wire.call("/track/v1/trackingnumbers", body)) == ["INVALID.INPUT.EXCEPTION"]
+    assert wire.call("/track/v1/trackingnumbers", body | {"includeDetailedScans": False}).status_code == 200
+
+
 def test_canada_needs_province_and_its_own_postal_code(wire: Wire) -> None:
     """Sheet 5.3, 5.6: US to CA by Ground is international: commodities and sub-packaging."""
     address = {

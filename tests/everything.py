@@ -62,7 +62,11 @@ def everything_on(doc: dict[str, Any], **more: Any) -> None:
         "in_doubt": {"look_up_after_s": [0.2, 0.5, 1, 1, 1, 1, 1, 1], "resend_after_s": 0.5},
         "shipment": {"service": "CShipmentHandling", "status_field": "NoteText"},
         "customer_order": {**_NEWS, "lines": {"tracking_field": "Cf_Tracking_No"}},
-        "purchase_order": {**_NEWS, "lines": {"tracking_field": "Cf_Tracking_No", "gross_weight_field": "Cf_Gross_Weight"}},
+        "purchase_order": {
+            **_NEWS,
+            "lines": {"tracking_field": "Cf_Tracking_No", "gross_weight_field": "Cf_Gross_Weight"},
+            "charge": {"enabled": True},
+        },
         "supplier_address": {"fields": {"phone": "Cf_Phone", "email": "Cf_Email"}},
     }
     integration = doc["integrations"][0]
@@ -107,6 +111,7 @@ def make(site: Vendors, kind: str, count: int, **values: Any) -> list[Document]:
         return []
     if kind != "shipment":
         numbers = site.ifs.make_orders(TENANT, count, kind=kind, lines=2, **values)
+        # FedEx does not rate what the sender does not pay: a purchase order bears cost only when somebody enters it.
         return [Document(kind, number, (number,) if kind == "customer_order" else ()) for number in numbers]
     made = site.ifs.make_shipments(TENANT, count, lines=2, **values)
     return [Document(kind, str(number), (f"C{number}", _second_order(site, number))) for number in made]
@@ -157,6 +162,8 @@ def stands(site: Vendors, documents: Sequence[Document], mails: Sequence[tuple[s
     charges: dict[str, list[float]] = {}
     for charge in site.ifs.charges(TENANT):
         charges.setdefault(charge["OrderNo"], []).append(charge["ChargeCost"])
+    for charge in site.ifs.purchase_charges(TENANT):
+        charges.setdefault(charge["OrderNo"], []).append(charge["ChargeAmount"])
     places = [on for document in site.ifs.documents(TENANT) for on in document["on"]]
     hung = [*places, *(item["KeyRef"] for item in site.ifs.media(TENANT))]
     uploaded = _uploaded(site)
@@ -169,7 +176,7 @@ def stands(site: Vendors, documents: Sequence[Document], mails: Sequence[tuple[s
             voided=tuple(m for m in mine if m.voided),
             numbers=numbers,
             status=status,
-            costs=tuple((order, cost) for order in document.orders for cost in charges.get(order, ())),
+            costs=tuple((order, cost) for order in document.orders or (document.number,) for cost in charges.get(order, ())),
             files=sum(number in name for m in mine for number in m.tracking_numbers for name in uploaded),
             hung=hung.count(document.keyref),
             mails=sum(to == SUPPLIER and f"(document {document.named})" in _joined(text) for to, text in mails),

@@ -249,7 +249,7 @@ for one in shipments:
 from decimal import Decimal
 from connector.services import costs
 for one in shipments:
-    costs.correct(one, Decimal("99.90"), actor="ann", reason="as invoiced")
+    costs.correct(one, Decimal("99.90"), actor="ann", reason="as invoiced", currency="USD")
 """,
     "void": """
 from connector.services import shipments as service
@@ -278,11 +278,14 @@ def shipped(drilled: Drill, kind: str, count: int) -> list[Document]:
 
 
 def killed_after_shipping(
-    drilled: Drill, flow: str, kinds: Sequence[str], then: str = "", *, again: Collection[str] = ()
+    drilled: Drill, flow: str, kinds: Sequence[str], then: str = "", *, asked: str = "", again: Collection[str] = ()
 ) -> dict[str, tuple[Document, list[Document]]]:
-    """As `killed_everywhere`, of work on documents that have shipped; `again`: at these steps of what ships them once more."""
+    """As `killed_everywhere`, of work on documents that have shipped.
+
+    `asked`: what was asked for, where the flow has another name; `again`: at these steps of what ships them once more.
+    """
     likes = {kind: shipped(drilled, kind, 1)[0] for kind in kinds}
-    begin(drilled, flow, list(likes.values()), then)
+    begin(drilled, asked or flow, list(likes.values()), then)
     points = {kind: drilled.points(flow, drilled.transfers(flow)[like.key]) for kind, like in likes.items()}
     if again:
         more = {kind: drilled.points("ship", drilled.transfers("ship")[like.key]) for kind, like in likes.items()}
@@ -290,7 +293,7 @@ def killed_after_shipping(
     chosen = {kind: drilled.chosen(found, place) for place, (kind, found) in enumerate(points.items())}
     documents = {kind: shipped(drilled, kind, len(found)) for kind, found in chosen.items()}
     everyone = [document for some in documents.values() for document in some]
-    begin(drilled, flow, everyone, then)
+    begin(drilled, asked or flow, everyone, then)
     if again:
         before = drilled.transfers(flow)
         drilled.forks.order("attempt", jobs=[[before[document.key], {}] for document in everyone], parallel=4)
@@ -327,7 +330,11 @@ def test_killed_between_any_two_steps_after_shipping_everything_happens_once(sit
             assert {now.status for now in found.values()} == {"out_for_delivery"}
             assert {news_written(drilled, document) for document in documents} == {1}
             same_history(drilled, like, documents, "track")
-        for like, documents in killed_after_shipping(drilled, "cost", ["shipment", "customer_order"]).values():
+        corrected = killed_after_shipping(drilled, "cost", ["shipment", "customer_order"])
+        # Of a purchase order the cost is not known before: what is entered is the first that is written.
+        entered = killed_after_shipping(drilled, "ship", ["purchase_order"], asked="cost")
+        assert any(point.startswith("write freight cost/answer_committed") for point in drilled.deaths.values())
+        for like, documents in (corrected | entered).values():
             for key, now in drilled.stands([*documents, like]).items():
                 assert len({order for order, _ in now.costs}) == len(now.costs), key
                 assert round(sum(cost for _, cost in now.costs), 2) == 99.9, (drilled.deaths.get(key), now)

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 
 from connector import asked, dashboard, permissions
 from connector.admin.base import actor_of
-from connector.models import Integration, Membership, Transfer, User
+from connector.models import Integration, Membership, Pause, Transfer, User
 from connector.services import attention, forecast
 from connector.services.attention import Cause
 from connector.services.shipments import NotPossible
@@ -57,6 +57,8 @@ class CausePages:
     def causes_view(self, request: HttpRequest) -> HttpResponseBase:
         """All causes, oldest first; what is in doubt has a list of its own."""
         found = attention.groups(self._mine(request))
+        paused = permissions.scope(Pause.objects.exclude(state="ended"), request.user)
+        pauses = list(paused.select_related("connection", "integration").order_by("since", "pk")[:SHOWN])
         response: HttpResponseBase = self.page(
             request,
             "connector/causes.html",
@@ -65,7 +67,8 @@ class CausePages:
                 (title, [(g, ATTENTION.get(g.cause.attention, "")) for g in found if _list_of(g) == title])
                 for title in LISTS.values()
             ],
-            total=len(found),
+            pauses=pauses,
+            total=len(found) + len(pauses),
         )
         return response
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from connector.models import AuditDetail, AuditEntry, Handling, Transfer
+from connector.models import AuditDetail, AuditEntry, Handling, Pause, Transfer
 from connector.services import attention
 from connector.services.attention import Cause
 from tests.connector.admin_support import NOW, House, build, client_of, transfer
@@ -40,6 +40,21 @@ def test_equal_faults_are_one_row(houses: tuple[House, House], django_assert_num
     assert (by_code["refused"].cause.vendor_code, by_code["refused"].cause.field) == ("X.1", "city")
     assert by_code["unmapped_service"].count == 1
     assert {g.cause.state for g in found} == {"failed", "in_doubt", "needs_approval"}
+
+
+def test_what_is_paused_stands_among_what_needs_a_person(houses: tuple[House, House]) -> None:
+    """Documents behind a refused login wait, and are on no list of faults: the login needs the person."""
+    alpha, omega = houses
+    client = client_of(alpha.person("viewer"))
+    url = reverse("admin:connector_causes")
+    text = client.get(url).content.decode()
+    assert f"{alpha.mark} paused" in text and f"{omega.mark} paused" not in text
+    assert reverse("admin:connector_connection_change", args=[alpha.target.pk]) in text
+    Transfer.objects.update(state="done", attention=None)
+    assert "Nothing needs a person" not in client.get(url).content.decode()
+    Pause.objects.update(state="ended")
+    text = client.get(url).content.decode()
+    assert "Nothing needs a person" in text and 'id="pauses"' not in text
 
 
 @pytest.mark.parametrize("page", ["connector_causes", "index"])

@@ -3,6 +3,7 @@
     python -m tests.bench.inside count INTEGRATION      one process, one JSON object
     python -m tests.bench.inside profile INTEGRATION    the same work under cProfile, as text
     python -m tests.bench.inside poll INTEGRATION       enqueue a poll
+    python -m tests.bench.inside ship INTEGRATION       poll and work; what stopped, as one JSON object
 
 Statements and commits are counted where Django hands them to the driver, in every thread of this process.
 """
@@ -144,6 +145,21 @@ def profile(slug: str) -> str:
     return text.getvalue()
 
 
+def ship(slug: str) -> dict[str, int]:
+    """Poll once and work until nothing is left to do; what stopped, by code (of a pause or of a transfer)."""
+    from connector.management.commands.sync import drain
+    from connector.models import Pause, Transfer
+    from connector.services.engine import polling
+    from integrations.flows.specs import POLLS
+
+    integration = _integration(slug)
+    polling.poll(integration, POLLS["ship"])
+    drain(integration)
+    stopped = Transfer.objects.filter(integration=integration).exclude(state__in=("done", "cancelled"))
+    codes = [*stopped.values_list("code", flat=True), *Pause.objects.exclude(state="ended").values_list("code", flat=True)]
+    return dict(Counter(codes))
+
+
 def poll(slug: str) -> None:
     """Into the queue, for a running cluster."""
     from connector.services import wake
@@ -152,9 +168,9 @@ def poll(slug: str) -> None:
 
 
 def main() -> None:
-    """One of the three; results on stdout."""
+    """One of these; results on stdout."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.inside", description=__doc__)
-    parser.add_argument("act", choices=("count", "profile", "poll"))
+    parser.add_argument("act", choices=("count", "profile", "poll", "ship"))
     parser.add_argument("integration")
     told = parser.parse_args()
     django.setup()
@@ -162,6 +178,8 @@ def main() -> None:
         json.dump(count(told.integration), sys.stdout)
     elif told.act == "profile":
         sys.stdout.write(profile(told.integration))
+    elif told.act == "ship":
+        json.dump(ship(told.integration), sys.stdout)
     else:
         poll(told.integration)
 

@@ -65,6 +65,8 @@ class Plan:
     workers: int = 1
     threads: int = 8
     shipments: int = 100
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the integration, where they differ from the defaults."""
 
     @property
     def slots(self) -> int:
@@ -184,6 +186,7 @@ class Site:
             "target": carrier["slug"],
             "company_codes": ["10"],
             "enabled": True,
+            "options": self.plan.options,
             "value_maps": {"service": {"FDX-GND": "FEDEX_GROUND", "FDX-2DAY": "FEDEX_2_DAY"}},
         }
         tenant = {"slug": "bench", "name": "Bench", "timezone": "America/Chicago"}

@@ -11,7 +11,7 @@ from collections import defaultdict
 import pytest
 
 from integrations.fedex.tracking import is_signed, read_push
-from tests.bench import pages, webhooks
+from tests.bench import calls, pages, webhooks
 from tests.bench.matrix import arguments, main
 from tests.bench.site import WEBHOOK_SECRET
 
@@ -38,6 +38,12 @@ def test_every_page_is_asked_for(capsys: pytest.CaptureFixture[str]):
     assert all(page["queries"] for by_user in told["pages"].values() for page in by_user.values())
     assert told["export"]["owner"]["rows"] == 1000 and told["export"]["viewer"]["rows"] == 900
     assert told["month_end"]["viewer"]["rows"] and told["memory_mb"] > 10
+
+
+def test_calls_are_counted_for_each_option(capsys: pytest.CaptureFixture[str]):
+    assert calls.main(["--shipments", "2", "--only", "rates", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert sum(told["rates"].values()) - sum(told["defaults"].values()) == told["rates"]["fedex POST /rate/v1/rates/quotes"] == 1
 
 
 def test_posts_are_signed_and_some_come_again():

@@ -1,6 +1,6 @@
 """A thousand parcels change at once, and thousands of posts come: calls, write-backs and wake-ups stay what they should be.
 
-Here in a small size; the full one of the posts is `python -m tests.bench.webhooks`.
+Here in a small size; the full one is `tests/drills/test_storms.py`, and the posts alone `python -m tests.bench.webhooks`.
 """
 
 from __future__ import annotations

@@ -127,13 +127,23 @@ def work_due() -> None:
     """
     stuck: set[int] = set()
     while (integration := work.next_integration(stuck)) is not None:
-        if work.process(integration, FLOWS).states:
+        if work.process(integration, FLOWS, ask_for_help=_wake_one_more, may_go_on=_nobody_waits).states:
             wake.work()
             return
         stuck.add(integration.pk)
     soon = work.next_due_s(within_s=60)
     if soon is not None:
         wake.work_in(soon)
+
+
+def _wake_one_more() -> None:
+    """Each process that finds much to do wakes the next one, until all are at it: none waits for the tick to be asked."""
+    if work.idle_processes():
+        wake.work()
+
+
+def _nobody_waits() -> bool:
+    return wake.queue_is_below(1)
 
 
 def hooks() -> None:

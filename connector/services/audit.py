@@ -143,6 +143,12 @@ def append(tenant: Tenant | None, *drafts: Draft) -> None:
         _store(entries, drafts)
 
 
+def heads(tenant: int) -> frozenset[tuple[str, int]]:
+    """How far the chains of a tenant and of the installation have come: the same as before, nothing was configured since."""
+    chains = AuditChain.objects.filter(name__in=("installation", f"tenant:{tenant}"))
+    return frozenset(chains.values_list("name", "sequence"))
+
+
 # -- verification ------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from django_q.models import OrmQ
 
 from connector import tasks
 from connector.models import Heartbeat, Pause, Transfer
-from connector.services.engine import work
+from connector.services.engine import claiming, work
 from tests.connector.admin_support import NOW, build
 
 pytestmark = pytest.mark.django_db
@@ -75,3 +75,11 @@ def test_adding_up_and_sealing_are_never_in_the_way_of_work(
     assert Heartbeat.objects.filter(name="tick").exists()
     assert sealed == [True], "one does not wait for the other"
     assert "cannot be added up" in caplog.text, "and it is said"
+
+
+def test_whose_turn_it_is_is_alone_until_another_one_has_due_work() -> None:
+    alpha, omega = build("alpha"), build("omega")
+    Pause.objects.all().delete()
+    assert not claiming.alone(alpha.integration)
+    Transfer.objects.filter(integration=omega.integration).update(state="done")
+    assert claiming.alone(alpha.integration) and not claiming.alone(omega.integration)

@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connection, connections
 
 from connector.models import Transfer
+from connector.services import audit
 from connector.services.engine import work
 from integrations.flows.specs import FLOWS
 from tests.world import World
@@ -86,3 +87,54 @@ def test_a_group_that_cannot_be_begun_is_given_back_at_once(world: World, monkey
     world.work()
     assert world.states() == {"done": 3}
     assert world.labels() == 3
+
+
+def test_whoever_finds_a_whole_group_asks_for_help(world: World) -> None:
+    """Else one process carries a thousand documents while the others sleep until the tick."""
+    asked: list[None] = []
+    world.ready(21)
+    world.poll()
+    work.process(world.integration, FLOWS, ask_for_help=lambda: asked.append(None))
+    assert world.states() == {"done": 21} and len(asked) == 1
+    world.ready(2)
+    world.poll()
+    work.process(world.integration, FLOWS, ask_for_help=lambda: asked.append(None))
+    assert world.states() == {"done": 23} and len(asked) == 1
+
+
+def test_a_turn_goes_on_while_nobody_else_waits(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ENGINE = {**settings.ENGINE, "SLICE_S": 0.1}
+    monkeypatch.setattr(work, "LONGEST_SLICES", 1000)
+    world.ready(45)
+    world.poll()
+    assert not work.process(world.integration, FLOWS, may_go_on=lambda: True).more
+    assert world.states() == {"done": 45}
+
+
+@pytest.mark.parametrize("because", ["somebody waits", "it was long enough", "it was configured"])
+def test_a_turn_ends_for_others_and_for_what_was_configured(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch, because: str
+) -> None:
+    settings.ENGINE = {**settings.ENGINE, "SLICE_S": 0.1}
+    monkeypatch.setattr(work, "LONGEST_SLICES", 1 if because == "it was long enough" else 1000)
+    world.ready(45)
+    world.poll()
+
+    def asked() -> bool:
+        if because == "it was configured":
+            audit.append(world.integration.tenant, audit.Draft("changed", {}, obj=world.integration))
+        return because != "somebody waits"
+
+    assert work.process(world.integration, FLOWS, may_go_on=asked).more
+    states = world.states()
+    assert states["waiting"] and states["done"] < 45, "what was begun is done, the rest waits for the next turn"
+    assert set(states) == {"waiting", "done"}
+
+
+def test_a_turn_ends_where_another_integration_has_work(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ENGINE = {**settings.ENGINE, "SLICE_S": 0.1}
+    monkeypatch.setattr(work, "LONGEST_SLICES", 1000)
+    world.ready(45)
+    world.poll()
+    monkeypatch.setattr(work, "alone", lambda integration: False)
+    assert work.process(world.integration, FLOWS, may_go_on=lambda: True).more

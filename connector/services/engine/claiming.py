@@ -242,6 +242,11 @@ def idle_processes() -> int:
     return max(0, int(settings.WORKER_PROCESSES) - busy)
 
 
+def alone(integration: Integration) -> bool:
+    """Whether no other integration has due work that can move."""
+    return not _workable().exclude(pk=integration.pk).exists()
+
+
 def next_integration(but: Collection[int] = ()) -> Integration | None:
     """The integration with due work whose tenant, then itself, was served least recently. Marks it as served.
 
@@ -262,6 +267,7 @@ def next_integration(but: Collection[int] = ()) -> Integration | None:
 
 __all__ = [
     "Group",
+    "alone",
     "claim",
     "due",
     "free_dead",

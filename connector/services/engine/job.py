@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connector.models import Connection, Exchange, Installation, Integration, Site
-from connector.services import vendors
+from connector.services import audit, vendors
 from integrations.base.context import Company
 
 
@@ -31,6 +31,8 @@ class Job:
     owner: uuid.UUID
     buying: bool = True
     companies: tuple[Company, ...] = ()
+    configured: frozenset[tuple[str, int]] = frozenset()
+    """How far the history of the configuration had come when this began (`audit.heads`)."""
     options: dict[str, Any] = field(default_factory=dict)
     flaky: set[int] = field(default_factory=set)
     answered: set[int] = field(default_factory=set)
@@ -45,6 +47,10 @@ class Job:
     def answered_by(self, exchanges: Iterable[Exchange]) -> None:
         """Note whose good answers these are."""
         self.answered.update(e.connection_id for e in exchanges if e.status is not None and 200 <= e.status < 300)
+
+    def is_current(self) -> bool:
+        """Whether nothing was configured, here or for the whole installation, since this began: every change is in the audit."""
+        return audit.heads(self.integration.tenant_id) == self.configured
 
     @property
     def source(self) -> Connection:

@@ -17,11 +17,12 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from connector.models import Connection, EffectSend, Integration, Pause, Slot, Step, Transfer
-from connector.services import backfill, clock, keys, logs, rows
+from connector.services import audit, backfill, clock, keys, logs, rows
 from connector.services.database import release_connection
 from connector.services.engine import outcomes, pauses
 from connector.services.engine.claiming import (
     Group,
+    alone,
     claim,
     due,
     free_dead,
@@ -45,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 FlowCode = Callable[[Run, Any, Any], None]
 MAX_STALE = 3
+LONGEST_SLICES = 6
+"""Turns that one process may take in a row while nobody else wants one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,16 @@ def process(
     buying: bool = True,
     stop: threading.Event | None = None,
     threads: int | None = None,
+    ask_for_help: Callable[[], None] | None = None,
+    may_go_on: Callable[[], bool] | None = None,
 ) -> Tally:
     """Work on what is due of one integration for about 20 s, or until nothing is due.
 
     `only` limits to these transfers (replay in the foreground). `Tally.more` says that due work is left.
+    `ask_for_help` is called at the beginning where a whole group was due: there may be more than one process can carry.
+    `may_go_on` is asked when the 20 s are over: whether nobody waits for this process. It then goes on, six times as long
+    at most, while no other integration has due work and nothing was configured meanwhile: ending a turn and beginning the
+    next one leaves all slots empty for a second.
     Raises nothing for faults of single records; database errors propagate.
     """
     tally = Tally()
@@ -108,6 +117,7 @@ def process(
         installation=keys.installation(),
         owner=uuid.uuid4(),
         buying=buying and integration.enabled,
+        configured=audit.heads(integration.tenant_id) if may_go_on is not None else frozenset(),
     )
     job.options = flow_options(integration)
     free_dead()
@@ -116,9 +126,11 @@ def process(
         tally.more = due(integration).exists()
         return tally
     heart = _Heart(job)
-    line = _Line(job, flows, only, slots, until, stop, tally, heart)
+    line = _Line(job, flows, only, slots, until, stop, tally, heart, may_go_on)
     try:
         if line.fill():
+            if ask_for_help is not None and line.full:
+                ask_for_help()
             with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="slot") as pool:
                 busy = [pool.submit(line.serve) for _ in range(slots)]
                 if not connection.in_atomic_block:
@@ -202,10 +214,12 @@ class _Line:
         stop: threading.Event,
         tally: Tally,
         heart: _Heart,
+        may_go_on: Callable[[], bool] | None,
     ) -> None:
         self.job, self.flows, self.only, self.tally, self.heart = job, flows, only, tally, heart
         self.cut_short = False
         self._low, self._until, self._stop = slots, until, stop
+        self._may_go_on, self._longest = may_go_on, until + (LONGEST_SLICES - 1) * settings.ENGINE["SLICE_S"]
         self._claimed: deque[Claimed] = deque()
         self._turn = threading.Condition()
         self._feeding = self._dry = False
@@ -215,6 +229,11 @@ class _Line:
         self._claimed.extend(self._feed())
         self._dry = self.only is not None
         return bool(self._claimed)
+
+    @property
+    def full(self) -> bool:
+        """Whether a whole group stands in the line."""
+        return bool(len(self._claimed) >= settings.ENGINE["GROUP"])
 
     def serve(self) -> None:
         """What each thread does until the time is over, the line is dry or something failed."""
@@ -243,10 +262,22 @@ class _Line:
                 )
 
     def _over(self) -> bool:
-        if time.monotonic() < self._until and not self._stop.is_set() and not self.job.halted.is_set():
-            return False
+        if not self._stop.is_set() and not self.job.halted.is_set():
+            if time.monotonic() < self._until:
+                return False
+            if not self.cut_short and self._goes_on():
+                self._until += settings.ENGINE["SLICE_S"]
+                return False
         self.cut_short = True
         return True
+
+    def _goes_on(self) -> bool:
+        if self._may_go_on is None or self._until >= self._longest:
+            return False
+        try:
+            return self._may_go_on() and self.job.is_current() and alone(self.job.integration)
+        finally:
+            release_connection()  # nobody who waits for the line holds one
 
     def _next(self) -> Claimed | None:
         while True:

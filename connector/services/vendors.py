@@ -20,7 +20,7 @@ from integrations.base.errors import ConfigurationError
 from integrations.base.http import Http
 from integrations.base.outbound import OutboundPolicy
 from integrations.base.records import Address
-from integrations.base.redact import Redactor
+from integrations.base.redact import Redactor, secret_headers
 from integrations.base.vendor import InDoubt, Limit, Timeouts, Vendor
 
 
@@ -162,7 +162,7 @@ def context_of(connection: Connection, *, ask_anew: bool = False) -> Context:
     host = urlsplit(next(iter(connection.urls.values()), "")).netloc.lower()
     throttle = DatabaseThrottle(buckets_of(connection, vendor, credentials), vendor.slug)
     redactor = Redactor(
-        [v for k, v in credentials.items() if k in vendor.secret_keys],
+        [v for k, v in credentials.items() if k in vendor.secret_keys] + secret_headers(merged.get("extra_headers")),
         vendor.redact_keys,
         vendor.bulky_keys,
         identities=[v for k, v in credentials.items() if k not in vendor.secret_keys],

@@ -28,7 +28,10 @@ RUNTIME_SECRETS = 16
 """How many values found at run time (tokens) are remembered; older ones have long expired."""
 
 _LOOK_AT_CHARS = 4 * STORED_CHARS
-_ALWAYS_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"})
+ANTI_FORGERY_HEADERS = frozenset({"x-xsrf-token"})
+"""Static headers that some services want beside the login (IFS sheet 3). They open nothing alone, but are masked all the same."""
+
+_ALWAYS_HEADERS = ANTI_FORGERY_HEADERS | {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key"}
 _ALWAYS_KEYS = (
     "access_token",
     "accessToken",
@@ -76,6 +79,11 @@ def _value_end(text: str, start: int) -> int:
         return escaped.end() if escaped else len(text)
     bare = _BARE.match(text, start)
     return bare.end() if bare else start
+
+
+def secret_headers(extra: Mapping[str, str] | None) -> list[str]:
+    """The values among a connection's static headers that are masked wherever they turn up."""
+    return [value for name, value in (extra or {}).items() if name.lower() in ANTI_FORGERY_HEADERS]
 
 
 class Redactor:

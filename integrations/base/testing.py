@@ -24,7 +24,7 @@ from integrations.base.context import Company, Context, ExchangeRecord, Token, T
 from integrations.base.errors import ConfigurationError, RateLimited
 from integrations.base.http import Http
 from integrations.base.outbound import OutboundPolicy
-from integrations.base.redact import Redactor
+from integrations.base.redact import Redactor, secret_headers
 from integrations.base.roles import SendTicket
 from integrations.base.transport import clock
 from integrations.base.vendor import Timeouts, Vendor
@@ -156,7 +156,7 @@ def context_for(
     base = vendor.timeouts
     times = {"connect_s": base.connect_s, "read_s": base.read_s, "total_s": base.total_s} | dict(whole.get("timeouts", {}))
     redactor = Redactor(
-        (value for key, value in secrets.items() if key in vendor.secret_keys),
+        [value for key, value in secrets.items() if key in vendor.secret_keys] + secret_headers(whole.get("extra_headers")),
         vendor.redact_keys,
         vendor.bulky_keys,
         identities=[

@@ -99,6 +99,7 @@ def test_secret_headers_are_masked_and_the_others_searched():
         "api-key",
         "Proxy-Authorization",
         "Session_Key",
+        "X-XSRF-TOKEN",
     ]
     assert set(redactor().headers({n: "v" for n in names}).values()) == {MASK}
     assert redactor().headers({"X-Note": f"hi {SECRET}", "ETag": 'W/"1"'}) == {"X-Note": f"hi {MASK}", "ETag": 'W/"1"'}

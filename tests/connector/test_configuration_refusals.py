@@ -123,6 +123,11 @@ def test_unknown_keys_are_named_with_their_place_and_the_nearest_known_one():
             "secret",
         ),
         (
+            with_connection(settings={"realm": "a", "extra_headers": {"X-XSRF-TOKEN": "a\r\nb"}}),
+            "connections[0].settings.extra_headers.X-XSRF-TOKEN",
+            "ASCII",
+        ),
+        (
             with_connection(settings={"realm": "a", "extra_headers": {"X-Route": "a\r\nb"}}),
             "connections[0].settings.extra_headers.X-Route",
             "ASCII",

@@ -7,6 +7,7 @@ from typing import Any
 
 from connector.services import audit
 from connector.services.audit import Draft
+from integrations.base.redact import ANTI_FORGERY_HEADERS, MASK
 
 
 def _flat(value: Any, path: str = "", depth: int = 6) -> Iterator[tuple[str, Any]]:
@@ -32,4 +33,9 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], depth: int 
 def changed_draft(act: str, actor: str, obj: Any, before: Mapping[str, Any], after: Mapping[str, Any], **facts: Any) -> Draft:
     """Names of what changed in the facts, the values (never secrets) in the detail, which may be erased."""
     names = sorted({*before, *after})
-    return Draft(act, {"changed": names, **facts}, obj, {"before": dict(before), "after": dict(after)}, actor)
+    return Draft(act, {"changed": names, **facts}, obj, {"before": _masked(before), "after": _masked(after)}, actor)
+
+
+def _masked(values: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = [path for path in values if path.rpartition(".")[2].lower() in ANTI_FORGERY_HEADERS]
+    return {**values, **dict.fromkeys(hidden, MASK)}

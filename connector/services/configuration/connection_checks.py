@@ -19,6 +19,7 @@ from connector.services.configuration.reading import MISSING, Block, items_of, j
 from connector.services.shipments import NotPossible
 from connector.services.vendors import merge, policy
 from integrations.base.errors import ConfigurationError
+from integrations.base.redact import ANTI_FORGERY_HEADERS
 from integrations.base.vendor import COMMON_SETTINGS, Vendor
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -144,7 +145,7 @@ def _extra_headers(found: Findings, value: Any, path: str) -> None:
         place = joined(path, name)
         if not HEADER_NAME.fullmatch(name):
             found.add(place, "is no header name")
-        elif SECRET_HEADER.search(name):
+        elif SECRET_HEADER.search(name) and name.lower() not in ANTI_FORGERY_HEADERS:
             found.add(place, "settings are shown and exported: a header that may hold a secret does not belong here")
         elif name.lower() in OWN_HEADERS:
             found.add(place, "this header is set by the product")

@@ -218,7 +218,8 @@ class FreightCharge(TenantModel):
 
     `amount` is what the ERP holds, or shall hold while planned; `sent` lists amounts of corrections whose answer may have been
     lost, so that each of them is known as ours. `measure` is the order's share (weight, value, or 1), `rate` what the carrier's
-    currency was converted with: a correction is shared the same way. `quoted`, `rated` and
+    currency was converted with: a correction is shared the same way. `markup` is the per cent that the customer pays above the
+    cost (null: nothing for it), kept so that corrections price it as the charge began. `quoted`, `rated` and
     `invoiced` are the order's parts of what the carrier said, `charged` its part of the cost that counts now (null: `amount`).
     """
 
@@ -245,6 +246,7 @@ class FreightCharge(TenantModel):
     currency = models.CharField(max_length=3)
     measure = models.DecimalField(max_digits=20, decimal_places=6, null=True)
     rate = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    markup = models.DecimalField(max_digits=8, decimal_places=4, null=True)
     quoted = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     rated = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     invoiced = models.DecimalField(max_digits=14, decimal_places=2, null=True)

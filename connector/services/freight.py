@@ -57,10 +57,10 @@ def plan(rows: Sequence[FreightCharge]) -> None:
     FreightCharge.objects.bulk_create(rows)
 
 
-def posted(row: FreightCharge, number: str) -> bool:
+def posted(row: FreightCharge, number: str, **told: Any) -> bool:
     """The share stands in the ERP under this number. False where it stood there under another one already."""
     fresh = FreightCharge.objects.filter(pk=row.pk).exclude(state=State.POSTED)
-    if not fresh.update(state=State.POSTED, number=number, posted_at=clock.at(), note=""):
+    if not fresh.update(state=State.POSTED, number=number, posted_at=clock.at(), note="", **told):
         return FreightCharge.objects.filter(pk=row.pk, number=number).exists()
     row.state, row.number = State.POSTED, number
     return True

@@ -9,8 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+
+from integrations.base.currencies import unit_of
 
 
 class WeightUnit(StrEnum):
@@ -433,10 +435,23 @@ class FreightBasis:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a customer pays for freight: the cost and so many per cent of it, in the currency of both."""
+
+    percent: Decimal
+    currency: str
+
+    def of(self, cost: Decimal) -> Decimal:
+        """The price of a cost, to the currency's unit, half a unit up."""
+        return (cost * (100 + self.percent) / 100).quantize(unit_of(self.currency), ROUND_HALF_UP)
+
+
+@dataclass(frozen=True, slots=True)
 class FreightPart:
     """The share of one order, or of one `line` of it, in the freight cost of a document.
 
     `charge_type` empty: as the connection says. `line` is the rest of the line's key; empty: the whole order bears it.
+    `price` is what the customer pays for it, None: nothing.
     """
 
     document_key: str
@@ -447,6 +462,7 @@ class FreightPart:
     charge_type: str = ""
     address_id: str = ""
     line: tuple[str, ...] = ()
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)

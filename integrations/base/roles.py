@@ -31,6 +31,7 @@ from integrations.base.records import (
     Pending,
     PingLayer,
     PostedCharge,
+    Price,
     Problem,
     ShipmentRequest,
     Standing,
@@ -140,6 +141,9 @@ class Erp(Pingable, Protocol):
     def takes_freight(self, kind: str) -> bool:
         """Whether this connection lets freight cost of documents of that kind be written to orders."""
 
+    def freight_markup(self, kind: str) -> Decimal | None:
+        """Per cent that the customer pays above the freight cost of such documents; None: the customer pays nothing for it."""
+
     def read_freight_basis(
         self, keys: Sequence[str], known: Mapping[str, Document], *, by_line: bool = False
     ) -> dict[str, FreightBasis | Problem]:
@@ -164,10 +168,13 @@ class Erp(Pingable, Protocol):
     def find_freight(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         """Charges of the order that may be this one; their numbers stand as tracking numbers."""
 
-    def correct_freight(self, key: str, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
-        """Set the cost of a charge posted for a document, if it is still one of `ours`. What stands in the way: in `skipped`.
+    def correct_freight(
+        self, key: str, order: str, number: str, cost: Decimal, ours: Sequence[Decimal], price: Price | None = None
+    ) -> WriteResult:
+        """Set the cost of a charge posted for a document, if it is still one of `ours`, and its `price` along with it.
 
-        "gone" (no such charge), "invoiced" (it may not be changed any more), "changed" (somebody else set the cost).
+        What stands in the way is told in `skipped`: "gone" (no such charge), "invoiced" (it may not be changed any more),
+        "changed" (somebody else set the cost), "repriced" (or what the customer pays).
         """
 
     @property

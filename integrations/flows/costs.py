@@ -16,7 +16,7 @@ from connector.services.engine.run import Run
 from connector.services.engine.signals import AskAgain, Skipped
 from integrations.base.records import Money
 from integrations.base.roles import Carrier, Erp
-from integrations.flows.freight import CORRECT, WHY, known_as_ours, rates
+from integrations.flows.freight import CORRECT, WHY, known_as_ours, priced, rates
 
 LATER_S = 300.0
 
@@ -56,7 +56,7 @@ def _bring(run: Run, erp: Erp, shipment: Shipment, row: FreightCharge, amount: D
     # What an earlier attempt left is asked for once more: that step is done, but the charge is not what it should be.
     left = bool(row.note)
     place = (shipment.source_key, row.order, row.number)
-    result = run.write(CORRECT, erp.correct_freight, *place, amount, known_as_ours(row), key=key, again=left)
+    result = run.write(CORRECT, erp.correct_freight, *place, amount, known_as_ours(row), *priced(row), key=key, again=left)
     why = WHY[result.skipped[0]] if result is not None and result.skipped else ""
     told = {"order": row.order, "number": row.number, "cost": f"{amount} {row.currency}"}
     # Row, step and history in one commit: killed in between, all of it is done again.

@@ -24,7 +24,17 @@ from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import AskAgain
 from integrations.base.errors import Rejected
 from integrations.base.places import letters
-from integrations.base.records import ChargeOrder, Document, FreightBasis, FreightPart, LookUp, Money, PostedCharge, Problem
+from integrations.base.records import (
+    ChargeOrder,
+    Document,
+    FreightBasis,
+    FreightPart,
+    LookUp,
+    Money,
+    PostedCharge,
+    Price,
+    Problem,
+)
 from integrations.base.roles import Carrier, Erp, SendTicket
 from integrations.base.shares import in_parts, line_measures, measures, rates_of
 from integrations.flows.erp_once import ErpOnce
@@ -106,7 +116,7 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None, document: Document
         if not basis.orders:
             run.skip_step(WRITE, _ONCE, "it delivers for no customer order")
             return
-        open_rows = _shares(run, shipment, basis)
+        open_rows = _shares(run, erp, shipment, basis)
         run.note("freight_shared", shares=[{"order": row.key, "cost": f"{row.amount} {row.currency}"} for row in open_rows])
         run.commit(also=[lambda: freight.plan(open_rows), lambda: costs.catch_up(shipment)])
     run.guard(_still_open, basis, open_rows, name=LOOK)
@@ -144,10 +154,10 @@ def take_back(run: Run, erp: Erp, shipment: Shipment) -> None:
         # Asked for under its own key: the same order may have borne the cost of an earlier label.
         key = f"{shipment.pk}/{row.key}"[:60]
         stands = (run.source_key, row.order, row.number)
-        result = run.write(TAKE_BACK, erp.correct_freight, *stands, Decimal(0), known_as_ours(row), key=key)
+        result = run.write(TAKE_BACK, erp.correct_freight, *stands, Decimal(0), known_as_ours(row), *priced(row), key=key)
         why = result.skipped[0] if result is not None and result.skipped else ""
         told = {"order": row.order, "number": row.number, "cost": f"{row.amount} {row.currency}"}
-        if why in ("invoiced", "changed"):
+        if why in ("invoiced", "changed", "repriced"):
             state, note = FreightCharge.State.LEFT, WHY[why]
             run.attention = attention = "freight_left"
             run.note("charge_left", **told, reason=note, attention=attention)
@@ -163,9 +173,18 @@ def known_as_ours(row: FreightCharge) -> tuple[Decimal, ...]:
     return (row.amount, *(Decimal(amount) for amount in row.sent))
 
 
+def priced(row: FreightCharge) -> tuple[Price, ...]:
+    """What the customer pays for a charge, as it was when it was planned; named only where it is anything.
+
+    A setting that was changed since is about the charges to come.
+    """
+    return (Price(row.markup.normalize(), row.currency),) if row.markup is not None else ()
+
+
 WHY = {
     "invoiced": "The charge is invoiced, or the ERP does not let it be changed any more.",
     "changed": "Somebody else has changed the cost of the charge.",
+    "repriced": "Somebody else has changed what the customer pays for the charge.",
     "gone": "The charge was not in the ERP any more.",
 }
 
@@ -205,7 +224,7 @@ def _kind(key: str) -> str:
     return key.partition(":")[0]
 
 
-def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCharge]:
+def _shares(run: Run, erp: Erp, shipment: Shipment, basis: FreightBasis) -> list[FreightCharge]:
     """One row for each order that bears a part. Raises Rejected."""
     assert shipment.cost is not None
     for order in basis.orders:
@@ -223,8 +242,11 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
         lines = line_measures(order, measure, by) if order.lines else [((), measure)]
         bearing += [(order, line, part) for line, part in lines]
     found = [measure for _, _, measure in bearing]
+    markup = erp.freight_markup(_kind(run.source_key))
     # What we buy is charged in the currency of the order itself, whatever costs of sales are kept in.
     to = [(order.currency or wish) if order.inbound else (wish or order.currency) for order, _, _ in bearing]
+    if markup is not None:
+        _check_price_currency(bearing, to)
     known = rates_of(cost, found, to, rates(run))
     parts = in_parts(cost, found, to, known)
 
@@ -256,6 +278,7 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
             address_id=order.address_id,
             charge_type="" if order.inbound else str(_option(run.job, "freight_charge_type") or "").strip(),
             amount=part.amount,
+            markup=markup,
             charged=part.amount,
             currency=part.currency,
             measure=found[place].quantize(Decimal("0.000001")),
@@ -265,6 +288,19 @@ def _shares(run: Run, shipment: Shipment, basis: FreightBasis) -> list[FreightCh
         for place, ((order, line, _), part) in enumerate(zip(bearing, parts, strict=True))
         if part.amount
     ]
+
+
+def _check_price_currency(bearing: Sequence[tuple[ChargeOrder, tuple[str, ...], Decimal]], to: Sequence[str]) -> None:
+    """A customer pays in the currency of the order; a cost that is kept in another one is no price. Raises Rejected."""
+    for (order, _, measure), currency in zip(bearing, to, strict=True):
+        if measure and currency != order.currency:
+            raise Rejected(
+                f"The customer of order {order.order} pays in {order.currency or 'a currency that the ERP does not tell'}, the "
+                f"freight cost is kept in {currency}.",
+                code="charge_price_currency",
+                remedy="Leave freight_charge_currency empty, or let the customer pay nothing for freight (the setting of the ERP "
+                "connection), then replay.",
+            )
 
 
 def rates(run: Run) -> Mapping[str, str]:
@@ -304,6 +340,7 @@ def _part(row: FreightCharge) -> FreightPart:
         charge_type=row.charge_type,
         address_id=row.address_id,
         line=tuple(row.line.split("/")) if row.line else (),
+        price=next(iter(priced(row)), None),
     )
 
 
@@ -317,17 +354,18 @@ def _write(run: Run, erp: Erp, row: FreightCharge) -> None:
     if before is not None:
         stands = known_as_ours(before) if before.state == FreightCharge.State.POSTED else (Decimal(0),)
         place = (run.source_key, row.order, before.number)
-        result = run.write(CORRECT, erp.correct_freight, *place, row.amount, stands, key=row.key)
+        # The same charge: what its customer pays for it goes on as it began.
+        result = run.write(CORRECT, erp.correct_freight, *place, row.amount, stands, *priced(before), key=row.key)
         if result is None or not result.skipped:
-            run.commit(also=[lambda: _corrected(row, before.number)])
+            run.commit(also=[lambda: _corrected(row, before)])
             return
         why = WHY[result.skipped[0]]
         run.commit(also=[lambda: freight.ended(before, FreightCharge.State.CLOSED, why)])
     run.once(WRITE, PostCharge(run, erp, _part(row)), _part(row), key=row.key)
 
 
-def _corrected(row: FreightCharge, number: str) -> None:
-    freight.posted(row, number)
+def _corrected(row: FreightCharge, before: FreightCharge) -> None:
+    freight.posted(row, before.number, markup=before.markup)
 
 
 class PostCharge(ErpOnce[FreightPart, PostedCharge]):
@@ -418,5 +456,5 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
         return Stored(facts, "" if freight.posted(row, result.number) else self.attention)
 
 
-__all__ = ["CORRECT", "WHY", "PostCharge", "keep_accounting", "known_as_ours", "rates", "reads_accounting"]
+__all__ = ["CORRECT", "WHY", "PostCharge", "keep_accounting", "known_as_ours", "priced", "rates", "reads_accounting"]
 __all__ += ["take_back", "wanted", "write_cost"]

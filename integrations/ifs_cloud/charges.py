@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from integrations.base.errors import Rejected
-from integrations.base.records import ChargeLine, ChargeOrder, FoundShipment, FreightPart
+from integrations.base.records import ChargeLine, ChargeOrder, FoundShipment, FreightPart, Price
 from integrations.ifs_cloud.mapping import Row, measure, number, same_state, shipment_of, shipped, text
 from integrations.ifs_cloud.odata import Value, key_predicate
 from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS, PURCHASE_ORDER
@@ -90,7 +90,7 @@ def _sum(parts: Sequence[Decimal | None]) -> Decimal | None:
 
 
 def charge_body(part: FreightPart, reference: str, names: ChargeProfile) -> dict[str, Any]:
-    """The charge as it is posted. Raises Rejected (code `charge_mode`).
+    """The charge as it is posted.
 
     Never an account or a cost centre: IFS takes them from the charge type and the order's pre-posting.
     """
@@ -118,18 +118,22 @@ def _purchase(part: FreightPart, names: ChargeProfile) -> dict[str, Any]:
     return {names.cost_field: part.cost.amount, **owed}
 
 
+def markup_of(names: ChargeProfile) -> Decimal | None:
+    """Per cent that the customer pays above the cost (`amount_mode`, sheet 9.3); None: nothing at all."""
+    if names.amount_mode == "cost_plus_percent":
+        return names.amount_percent
+    return Decimal(0) if names.amount_mode == "cost" else None
+
+
+PRICES = ("ChargeAmount", "ChargeAmountInclTax", "BaseChargeAmount", "BaseChargeAmtInclTax")
+"""What the customer pays. All four hold one amount: whether IFS goes by the net or the gross one is the order's business."""
+
+
 def _sale(part: FreightPart, names: ChargeProfile) -> dict[str, Any]:
-    """Our cost, and nothing for the customer to pay (sheet 9.3)."""
-    if names.amount_mode != "zero":
-        raise Rejected(
-            f"Charges that invoice the customer ({names.amount_mode}) are not offered yet.",
-            code="charge_mode",
-            remedy='Set customer_order_charge.amount_mode to "zero" in the settings of the connection, then replay.',
-            vendor="ifs_cloud",
-        )
+    """Our cost, and what the customer pays for it: nothing, unless the part has a price (sheet 9.3)."""
     body: dict[str, Any] = {
         "SalesUnitMeas": names.unit,
-        **dict.fromkeys(("ChargeAmount", "ChargeAmountInclTax", "BaseChargeAmount", "BaseChargeAmtInclTax"), 0),
+        **dict.fromkeys(PRICES, part.price.of(part.cost.amount) if part.price else 0),
         names.cost_field: part.cost.amount,
         "CurrencyRate": 1,
         **({names.invoiced_field: 0} if names.invoiced_field else {}),
@@ -226,21 +230,31 @@ def found_charge(row: Row, names: ChargeProfile) -> FoundShipment:
     return FoundShipment(found, (found,))
 
 
-class ChargeCorrection:
-    """Decides whether a charge's cost is to be set; `skipped` says what stands in the way."""
+def on_the_wire(body: Mapping[str, object], part: FreightPart, names: ChargeProfile) -> dict[str, object]:
+    """A frozen body, whose amounts are text, as it is sent: with numbers."""
+    priced = dict.fromkeys(PRICES, part.price.of(part.cost.amount)) if part.price else {}
+    return {**body, names.cost_field: part.cost.amount, **priced}
 
-    def __init__(self, cost: Decimal, ours: Sequence[Decimal], names: ChargeProfile) -> None:
-        self._cost, self._ours, self._names = cost, ours, names
+
+class ChargeCorrection:
+    """Decides whether a charge's cost is to be set, and its price along with it; `skipped` says what stands in the way."""
+
+    def __init__(self, cost: Decimal, ours: Sequence[Decimal], names: ChargeProfile, price: Price | None = None) -> None:
+        self._cost, self._ours, self._names, self._price = cost, ours, names, price
         self.skipped: tuple[str, ...] = ()
 
     def __call__(self, row: Row) -> dict[str, Any]:
-        """{cost field: cost} where it is to be changed, else {}."""
+        """{cost field: cost} where it is to be changed, and the price where there is one, else {}."""
         names, stands = self._names, number(row, self._names.cost_field)
         self.skipped = ()
         if stands == self._cost:
             return {}
         if number(row, names.invoiced_field):
             self.skipped = ("invoiced",)
-        elif stands not in self._ours:
+        elif stands is None or stands not in self._ours:
             self.skipped = ("changed",)
-        return {} if self.skipped else {names.cost_field: self._cost}
+        elif self._price and self._price.of(stands) not in (number(row, "ChargeAmount"), number(row, "ChargeAmountInclTax")):
+            self.skipped = ("repriced",)  # by somebody in IFS: a price of theirs is not ours to correct
+        if self.skipped:
+            return {}
+        return {names.cost_field: self._cost} | (dict.fromkeys(PRICES, self._price.of(self._cost)) if self._price else {})

@@ -16,6 +16,7 @@ from integrations.base.records import (
     FreightPart,
     LookUp,
     PostedCharge,
+    Price,
     Problem,
     WriteResult,
 )
@@ -24,7 +25,7 @@ from integrations.ifs_cloud import charges, mapping
 from integrations.ifs_cloud.answers import Record, Row, posted
 from integrations.ifs_cloud.containing import only_this_record
 from integrations.ifs_cloud.odata import any_of, compare
-from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS
+from integrations.ifs_cloud.order_profile import CUSTOMER_ORDER, ORDER_KINDS, PURCHASE_ORDER
 from integrations.ifs_cloud.orders import delivery_of, kind_of
 from integrations.ifs_cloud.profile import ChargeProfile
 from integrations.ifs_cloud.profile_defaults import PAGE_SIZE_CAP
@@ -40,6 +41,10 @@ class Charging(Reading):
     def takes_freight(self, kind: str) -> bool:
         """Whether the profile lets charges be written to the orders of such documents."""
         return self.profile.charges.get(kind, self.profile.charges[CUSTOMER_ORDER]).enabled
+
+    def freight_markup(self, kind: str) -> Decimal | None:
+        """By the profile's `amount_mode`; what we buy is no customer's business."""
+        return None if kind == PURCHASE_ORDER else charges.markup_of(self.profile.charges[CUSTOMER_ORDER])
 
     def read_freight_basis(
         self, keys: Sequence[str], known: Mapping[str, Document], *, by_line: bool = False
@@ -175,14 +180,15 @@ class Charging(Reading):
         return found
 
     def describe_freight(self, part: FreightPart, reference: str) -> dict[str, object]:
-        """The body of the charge. Its cost is text here, since frozen requests are plain JSON; it is a number on the wire."""
+        """The body of the charge. Amounts are text here, since frozen requests are plain JSON; they are numbers on the wire."""
         names = charges.names_of(part.document_key, self.profile)
-        return charges.charge_body(part, reference, names) | {names.cost_field: format(part.cost.amount, "f")}
+        body = charges.charge_body(part, reference, names)
+        return {name: format(value, "f") if isinstance(value, Decimal) else value for name, value in body.items()}
 
     def post_freight(self, body: dict[str, object], part: FreightPart, ticket: SendTicket) -> PostedCharge:
         """POST the charge to its order, once."""
         names = charges.names_of(part.document_key, self.profile)
-        told = dict(body) | {names.cost_field: part.cost.amount}
+        told = charges.on_the_wire(body, part, names)
         with _offered(names):
             answer = self.client.post_once(charges.charges_of(part.order, names), told, ticket, operation="post charge")
             return _posted(answer, part, names)
@@ -209,10 +215,12 @@ class Charging(Reading):
             pages = self.client.pages(target, operation="look for charge", orderby=orderby, top=PAGE_SIZE_CAP)
             return [row for page in pages for row in page]
 
-    def correct_freight(self, key: str, order: str, number: str, cost: Decimal, ours: Sequence[Decimal]) -> WriteResult:
+    def correct_freight(
+        self, key: str, order: str, number: str, cost: Decimal, ours: Sequence[Decimal], price: Price | None = None
+    ) -> WriteResult:
         """One GET, and one PATCH where the cost differs; what stands in the way is told, not raised."""
         names = charges.names_of(key, self.profile)
-        decide = charges.ChargeCorrection(cost, ours, names)
+        decide = charges.ChargeCorrection(cost, ours, names, price)
         place = charges.key_of(order, number, names)
         try:
             with only_this_record():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from integrations.base.errors import ConfigurationError
@@ -53,8 +54,8 @@ class ShipmentProfile:
 class ChargeProfile:
     """Charges of one kind of order, with what of the order goes into them. `pre_posting` None: it is not read.
 
-    `path` is where the settings stand. What only one kind knows is empty for the other: `amount_mode` and `unit` are of
-    customer orders, `vendor` (the supplier whom the charge is owed to) of purchase orders.
+    `path` is where the settings stand. What only one kind knows is empty for the other: `amount_mode` with its per cent
+    and `unit` are of customer orders, `vendor` (the supplier whom the charge is owed to) of purchase orders.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class ChargeProfile:
     invoiced_field: str | None
     marker_field: str | None
     amount_mode: str
+    amount_percent: Decimal
     unit: str
     vendor_field: str | None
     vendor: str
@@ -249,6 +251,7 @@ def _charge(whole: Mapping[str, Any], kind: str, path: str, closed: tuple[str, .
         closed_states=closed,
         **{key: charge[key] for key in _CHARGE_FIELDS},
         amount_mode=charge.get("amount_mode", ""),
+        amount_percent=Decimal(str(charge.get("amount_percent") or 0)),
         unit=charge.get("unit", ""),
         vendor_field=charge.get("vendor_field"),
         vendor=(charge.get("vendor") or "").strip(),

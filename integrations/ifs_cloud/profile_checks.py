@@ -97,6 +97,8 @@ def _check(given: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> I
                 yield SettingError(path, f"must be a block of settings ({', '.join(known[key])})")
         elif path == "default_package":
             yield from _check_package(value)
+        elif key == "amount_percent":
+            yield from _check_percent(path, value, given)
         elif problem := _wrong(path, key, value, known[key]):
             yield SettingError(path, problem)
     missing = [key for key in known if key not in given]
@@ -199,6 +201,20 @@ def _check_package(value: Any) -> Iterator[SettingError]:
     absent = [key for key in sizes if key not in value]
     if absent and len(absent) < len(sizes):
         yield SettingError("default_package", f"a size needs all of {', '.join(sizes)}; missing: {', '.join(absent)}")
+
+
+def _check_percent(path: str, value: Any, block: Mapping[str, Any]) -> Iterator[SettingError]:
+    """What the customer pays above the cost: needed for `cost_plus_percent` alone."""
+    if value is None:
+        if block.get("amount_mode") == "cost_plus_percent":
+            yield SettingError(path, 'amount_mode "cost_plus_percent" needs the per cent, such as 15')
+        return
+    try:
+        number = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or not 0 <= number <= 1000 or number != round(number, 4):
+        yield SettingError(path, "must be a number from 0 to 1000 with at most four decimals")
 
 
 def _positive(value: Any) -> bool:

@@ -153,6 +153,7 @@ DEFAULTS: dict[str, Any] = {
         "charge_type": "FREIGHT",
         "cost_field": "ChargeCost",
         "amount_mode": "zero",
+        "amount_percent": None,
         "enabled": True,
         "number_field": "SequenceNo",
         "invoiced_field": "InvoicedQty",

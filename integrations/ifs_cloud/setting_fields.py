@@ -55,6 +55,9 @@ SETTING_FIELDS = (
         ("zero", "cost", "cost_plus_percent"),
         topic="Freight charges",
     ),
+    SettingField(
+        "customer_order_charge.amount_percent", "Per cent above the cost", help="For cost_plus_percent.", topic="Freight charges"
+    ),
     SettingField("customer_order_charge.marker_field", "Our reference is written to", help=CUSTOM, topic="Freight charges"),
     SettingField("labels.storage", "Labels are kept as", "choice", choices=("document", "media", "none"), topic="Labels in IFS"),
     SettingField("labels.doc_class", "Document class", topic="Labels in IFS"),

@@ -28,7 +28,8 @@ class Shipment(TenantModel):
 
     `quoted_cost` is what the carrier said before it was bought that this would cost; null: it was not asked.
     `status` is what the carrier's news say of all packages together, `last_news_at` when the carrier last told us
-    something new, `last_asked_at` when it last answered at all. `picture_written` is what of this the ERP was last told.
+    something new, `last_asked_at` when it last answered at all. `picture_written` is what of this the ERP was last told,
+    `picture_refused` what it would not take any more, its document being closed (null: it has refused nothing).
 
     `cost` is what counts now, `cost_kind` where it comes from. `rated_cost` is what the carrier rated at ship time, kept when
     `cost` is corrected (null before), `invoiced_cost` the sum of the carrier's invoice lines (null: none yet).
@@ -88,6 +89,7 @@ class Shipment(TenantModel):
     delivered_at = models.DateTimeField(null=True)
     signed_by = models.CharField(max_length=120, blank=True, default="")
     picture_written = models.JSONField(null=True)
+    picture_refused = models.JSONField(null=True)
     next_track_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     voided_at = models.DateTimeField(null=True)

@@ -373,8 +373,15 @@ def picture(shipment: Shipment, wanted: Sequence[str]) -> StatusWrite:
         estimated_delivery=shipment.estimated_delivery,
         delivered_at=shipment.delivered_at,
         signed_by=shipment.signed_by or None,
+        taken_back=_taken_back(shipment),
     )
     return replace(made, mark=audit.digest(codec.encode(made))[:24])
+
+
+def _taken_back(shipment: Shipment) -> dict[str, str]:
+    """What we told the ERP of a delivery that was none after all."""
+    told = (shipment.picture_written or {}).get("delivered_at", "")
+    return {"delivered_at": told} if told and shipment.delivered_at is None else {}
 
 
 def wanted_statuses(integration: Integration) -> Sequence[str]:
@@ -387,7 +394,8 @@ def wanted_statuses(integration: Integration) -> Sequence[str]:
 def plain(write: StatusWrite, targets: Iterable[str]) -> dict[str, str]:
     """The parts of a picture that the ERP has fields for, as text: what is compared with what was last written."""
     parts = {part: getattr(write, part) for part in sorted(targets)}
-    return {part: value if isinstance(value, str) else value.isoformat() for part, value in parts.items() if value is not None}
+    told = {part: value if isinstance(value, str) else value.isoformat() for part, value in parts.items() if value is not None}
+    return told | {part: "" for part in write.taken_back if part in targets}
 
 
 def without_target(shipment: Shipment, targets: frozenset[str] | None) -> list[str]:
@@ -421,6 +429,9 @@ def open_write_back(shipment: Shipment, targets: frozenset[str] | None) -> Trans
     # A part that says nothing (a status nobody wants there) is nothing to write.
     if told.items() <= (shipment.picture_written or {}).items():
         return None
+    # A closed document stays closed: only what it has not refused yet is worth another try.
+    if shipment.picture_refused and told.items() <= shipment.picture_refused.items():
+        return None
     # A failed one is tried with the newer picture; a waiting one takes it up anyway.
     return work_beside(shipment, FLOW, again=("failed",))
 
@@ -432,7 +443,17 @@ def remember(shipment_id: int, told: Mapping[str, str], targets: frozenset[str])
     """
     shipment = Shipment.objects.select_related("integration").get(pk=shipment_id)
     shipment.picture_written = {**(shipment.picture_written or {}), **told}
-    shipment.save(update_fields=["picture_written"])
+    shipment.picture_refused = None
+    shipment.save(update_fields=["picture_written", "picture_refused"])
+    if open_write_back(shipment, targets) is not None:
+        wake.work()
+
+
+def refused(shipment_id: int, told: Mapping[str, str], targets: frozenset[str]) -> None:
+    """The ERP would not take this, its document being closed; in the commit that ends the transfer, as `remember`."""
+    shipment = Shipment.objects.select_related("integration").get(pk=shipment_id)
+    shipment.picture_refused = dict(told)
+    shipment.save(update_fields=["picture_refused"])
     if open_write_back(shipment, targets) is not None:
         wake.work()
 
@@ -448,6 +469,7 @@ __all__ = [
     "open_write_back",
     "picture",
     "plain",
+    "refused",
     "remember",
     "status_targets",
     "track",

@@ -367,7 +367,9 @@ class WriteBack:
 class StatusWrite:
     """What the ERP record should tell of the parcel's way. None = the carrier has not said.
 
-    `mark` tells one picture from another, times included (a write's own fingerprint leaves times out).
+    `taken_back` are parts that we once wrote and that hold no more, as instants by part: a parcel that comes back was not
+    delivered. Their fields are emptied where they still hold that. `mark` tells one picture from another, times included (a
+    write's own fingerprint leaves times out).
     """
 
     status: str | None = None
@@ -376,6 +378,7 @@ class StatusWrite:
     delivered_at: dt.datetime | None = None
     signed_by: str | None = None
     mark: str = ""
+    taken_back: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,17 @@ class StatusDecision:
                     body[name] = instant(at)
             elif text(row, name) != value:
                 body[name] = value
+        for part, told in self._write.taken_back.items():
+            name = getattr(self._shipment, STATUS_TARGETS[part])
+            stands = text(row, name) if name else ""
+            ours = dt.datetime.fromisoformat(told)
+            if name is None or not stands:
+                continue
+            # A field that holds days only holds the day in the zone in which it was told.
+            if self._same_instant(row, name, ours) or stands == ours.date().isoformat():
+                body[name] = None
+            else:
+                skipped.append(name)
         self.skipped = tuple(skipped)
         return body
 

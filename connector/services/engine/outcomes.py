@@ -44,7 +44,15 @@ logger = logging.getLogger(__name__)
 HELD_S = 86400.0
 
 
-def finish(run: Run, state: str = Transfer.State.DONE, *, code: str = "", message: str = "", remedy: str = "") -> None:
+def finish(
+    run: Run,
+    state: str = Transfer.State.DONE,
+    *,
+    code: str = "",
+    message: str = "",
+    remedy: str = "",
+    also: Sequence[Callable[[], None]] = (),
+) -> None:
     """The transfer has come to an end; the record takes over the version that was handled."""
     changes: dict[str, Any] = {}
     if run.document_version is not None:
@@ -63,7 +71,7 @@ def finish(run: Run, state: str = Transfer.State.DONE, *, code: str = "", messag
         error=None,
         attempts=0,
         decision=None,
-        also=run.finishers if state == Transfer.State.DONE else (),
+        also=run.finishers if state == Transfer.State.DONE else also,
     )
     if wrote:
         boundary("write_committed")
@@ -131,7 +139,7 @@ def fail(run: Run, error: IntegrationError) -> None:
 def ended(run: Run, end: RunEnds) -> None:
     """A run that ended by a signal."""
     if isinstance(end, Skipped):
-        finish(run, Transfer.State.SKIPPED, code=end.code, message=end.message, remedy=end.remedy)
+        finish(run, Transfer.State.SKIPPED, code=end.code, message=end.message, remedy=end.remedy, also=end.also)
     elif isinstance(end, Cancelled):
         finish(run, Transfer.State.CANCELLED, code=end.code, message=end.message, remedy=end.remedy)
     elif isinstance(end, Held):

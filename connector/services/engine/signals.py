@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 
 class RunEnds(Exception):
     """Base: the run stops here, for a reason that is no error of a vendor."""
@@ -14,7 +16,11 @@ class RunEnds(Exception):
 
 
 class Skipped(RunEnds):
-    """Not ours, nothing to do: the transfer ends as skipped with the reason."""
+    """Not ours, nothing to do: the transfer ends as skipped with the reason. `also` runs in the commit that ends it."""
+
+    def __init__(self, message: str, code: str, remedy: str = "", *, also: Sequence[Callable[[], None]] = ()) -> None:
+        super().__init__(message, code, remedy)
+        self.also = also
 
 
 class Cancelled(RunEnds):

@@ -136,6 +136,7 @@ class Document:
     `sender` is None where the ERP names none. `raw` is the header as the vendor sent it, for mappings.
     `shared_tracking_number` stands in a field that several deliveries of one order share, so it may be another one's.
     `inbound`: the goods come to us; `sender` is the other party and `recipient` our own site.
+    `part_delivered`: some of it left without us, so that the rest of it is never ready.
     """
 
     key: str
@@ -162,11 +163,15 @@ class Document:
     raw: dict[str, object] = field(default_factory=dict, hash=False)
     shared_tracking_number: str = ""
     inbound: bool = False
+    part_delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentHead:
-    """One row of a poll: enough to see whether a document is new or changed, nothing more."""
+    """One row of a poll: enough to see whether a document is new or changed, nothing more.
+
+    Listed are documents that are ready, and those that never will be although something of them is still to ship.
+    """
 
     key: str
     kind: str

@@ -49,6 +49,11 @@ def check_ours(context: ShipContext, slots: Slots) -> None:
         )
 
 
+def check_whose(context: ShipContext, document: Document) -> None:
+    """Whose document it is, as far as its own fields tell. Raises Skipped as the mapping does."""
+    check_ours(context, Slots.of(context, document))
+
+
 def carrier_of(value_maps: Mapping[str, Mapping[str, Any]], ours: str, forwarder: str) -> str:
     """The carrier behind a forwarder, "" for one that nobody has mapped; `ours` is the integration's."""
     carrier = mapped_value(value_maps.get("carrier", {}), forwarder)

@@ -141,11 +141,20 @@ _WRITE_KIND: Any = "write"
 
 
 def still_ready(run: Run, document: Document) -> None:
-    """Still wanted, and nobody has shipped it. Raises Cancelled."""
+    """Still wanted, and nobody has shipped it. Raises Cancelled; Rejected where a person has to ship the rest of it."""
     if document.cancelled:
         raise Cancelled("Cancelled in the ERP.", "cancelled_in_erp")
     deliveries.check_numbers(run, document)
     deliveries.check_orders(run, document)
+    if document.part_delivered:
+        mapping.check_whose(ship_context(run.job.integration, run.source_record, run.site()), document)
+        # Never by us: which of its goods are gone only IFS knows, and a label for all of them would ship some twice.
+        raise Rejected(
+            f"Some of it has been delivered without us, the rest is still to ship (state {document.state}).",
+            code="part_delivered",
+            remedy="Split what is left off into a delivery of its own in the ERP: it ships by itself. Or ship it by hand. "
+            "Then cancel this transfer.",
+        )
     if not document.ready:
         raise Cancelled(f"No longer ready to ship (state {document.state}).", "not_ready")
 

@@ -149,11 +149,15 @@ def is_one_of(state: str, states: Iterable[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a delivery is to be shipped; `state` says why not, in IFS's words, where a line is the reason."""
+    """Whether a delivery is to be shipped; `state` says why not, in IFS's words, where a line is the reason.
+
+    `part`: some of it has been delivered, and some could still ship if it were a delivery of its own.
+    """
 
     ready: bool
     cancelled: bool
     state: str
+    part: bool = False
 
 
 def standing(header: Row, lines: Sequence[Row], order: OrderProfile) -> Standing:
@@ -171,8 +175,29 @@ def standing(header: Row, lines: Sequence[Row], order: OrderProfile) -> Standing
         return Standing(False, False, state)
     for row in live:
         if hindrance := _hindrance(row, order, whole=whole):
-            return Standing(False, False, f"{state}; line {line_id(row, names)} {hindrance}")
+            part = _is_part_delivered(live, order, whole=whole)
+            return Standing(False, False, f"{state}; line {line_id(row, names)} {hindrance}", part)
     return Standing(True, False, state)
+
+
+def _is_part_delivered(lines: Sequence[Row], order: OrderProfile, *, whole: bool) -> bool:
+    """Whether some of a customer's delivery is gone and some is not, no shipment of IFS taking it.
+
+    Of purchase orders this says nothing: receipts do not tell what the supplier has still to send.
+    """
+    names = order.lines
+    if order.inbound or any(is_true(row, names.name("shipment_field")) for row in lines):
+        return False
+    states = [text(row, names.state_field) for row in lines]
+    begun = [is_one_of(s, names.begun_states) or bool(_shipped(row, order)) for s, row in zip(states, lines, strict=True)]
+    still = any(is_one_of(state, order.partial_states) for state in states) or any(
+        not gone and not _hindrance(row, order, whole=whole) for gone, row in zip(begun, lines, strict=True)
+    )
+    return any(begun) and still
+
+
+def _shipped(row: Row, order: OrderProfile) -> Decimal | None:
+    return number(row, order.lines.name("shipped_field"))
 
 
 def _hindrance(row: Row, order: OrderProfile, *, whole: bool) -> str:
@@ -180,7 +205,7 @@ def _hindrance(row: Row, order: OrderProfile, *, whole: bool) -> str:
     names, state = order.lines, text(row, order.lines.state_field)
     if is_true(row, names.name("shipment_field")):
         return "goes by a shipment"
-    shipped = number(row, names.name("shipped_field"))
+    shipped = _shipped(row, order)
     if is_one_of(state, names.begun_states) or shipped:
         return f"is {state}" if not shipped else "has been delivered, in part at least"
     if is_one_of(state, names.waiting_states) or not (whole or is_one_of(state, order.ready_states)):
@@ -237,7 +262,7 @@ def line_id(row: Row, lines: LineProfile) -> str:
 def heads(
     header: Row, lines: Mapping[tuple[str, str], Sequence[Row]], order: OrderProfile, companies: Mapping[str, str], poll: Poll
 ) -> list[DocumentHead]:
-    """The deliveries of one order that are ready. Raises Rejected for a row that makes no sense."""
+    """The deliveries of one order that are ready, or went out in part. Raises Rejected for a row that makes no sense."""
     name, site = text(header, order.key), text(header, order.site_field)
     if not name:
         raise Rejected("The order has no number.", code="unreadable_field", vendor="ifs_cloud", field=order.key)
@@ -256,7 +281,7 @@ def heads(
             date=moment(header, poll.stamp_field or poll.date_field),
         )
         for (of, release), rows in lines.items()
-        if of == name and release and standing(header, rows, order).ready
+        if of == name and release and ((stands := standing(header, rows, order)).ready or stands.part)
     ]
 
 
@@ -302,6 +327,7 @@ def document(
         version=version(header, parts.lines, order),
         state=stands.state,
         ready=passes_filter and stands.ready,
+        part_delivered=passes_filter and stands.part,
         cancelled=stands.cancelled,
         company_code=company.code,
         site=site,

@@ -16,6 +16,7 @@ NOT_WRITTEN = {
     "delivered_at": "time of delivery (the profile names no field)",
     "signed_by": "who signed (the profile names no field)",
     "tracking_field": "tracking number (the profile names no field)",
+    "note_full": "tracking number (the note has no room for it)",
     "lines.tracking_field": "tracking number on the lines (the profile names no field)",
     "forwarder_field": "carrier (the profile names no field)",
     "carrier_field": "carrier (the profile names no field)",
@@ -42,10 +43,10 @@ _ABSENT = "no field "
 
 
 def without_number(records: Iterable[int]) -> set[int]:
-    """Which of these records the last write-back told no tracking number, since the profile names no field for it; one query."""
+    """Which of these records the last write-back told no tracking number, since there is no place for it; one query."""
     steps = Step.objects.filter(record__in=list(records), name=STEP, state=Step.State.DONE).order_by("pk")
     last = dict(steps.values_list("record_id", "result__skipped"))
-    return {record for record, skipped in last.items() if "tracking_field" in (skipped or ())}
+    return {record for record, skipped in last.items() if {"tracking_field", "note_full"} & set(skipped or ())}
 
 
 def left_out(shipment: Shipment, writes: Iterable[Step] | None = None) -> str:

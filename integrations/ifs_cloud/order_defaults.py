@@ -147,6 +147,7 @@ PURCHASE_ORDER: dict[str, Any] = {
     "supplier_field": "VendorNo",
     "supplier_address_id_field": "AddrNo",
     "tracking_field": "Cf_Tracking_No",
+    "tracking_note_field": None,
     "carrier_field": "ForwardAgentId",
     "ship_via_field": "ShipViaCode",
     "ship_date_field": None,

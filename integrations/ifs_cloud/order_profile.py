@@ -27,6 +27,7 @@ class LineProfile:
     names: Mapping[str, str | None]
 
     # Carrier, ship date and price stand on the header only.
+    tracking_note_field: None = None
     forwarder_field: None = None
     ship_date_field: None = None
     quote_field: None = None
@@ -61,6 +62,7 @@ class OrderProfile:
     ready_filter: str
     poll: Poll
     tracking_field: str | None
+    tracking_note_field: str | None
     forwarder_field: str | None
     ship_date_field: str | None
     status_field: str | None
@@ -145,6 +147,7 @@ def _order_profile(kind: str, whole: Mapping[str, Any]) -> OrderProfile:
         ready_filter=(block["ready_filter"] or "").strip(),
         poll=poll_of(block["poll"], kind),
         forwarder_field=block["carrier_field"],
+        tracking_note_field=block.get("tracking_note_field"),
         names=_fields(block),
         places=target_of(places, "supplier_address" if inbound else "customer_address"),
         place_party_field=places["supplier_field" if inbound else "customer_field"],

@@ -396,7 +396,7 @@ class OrderReader:
 
 
 _TARGETS = (
-    *("tracking_field", "forwarder_field", "ship_date_field", "quote_field", "quote_currency_field"),
+    *("tracking_field", "tracking_note_field", "forwarder_field", "ship_date_field", "quote_field", "quote_currency_field"),
     *writing.STATUS_TARGETS.values(),
 )
 

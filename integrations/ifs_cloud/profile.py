@@ -48,6 +48,7 @@ class ShipmentProfile:
     receiver: Mapping[str, str | None]
     sender: Mapping[str, str | None]
     line: Mapping[str, str | None]
+    tracking_note_field: None = None
 
 
 @dataclass(frozen=True, slots=True)

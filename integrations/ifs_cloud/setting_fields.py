@@ -46,6 +46,12 @@ SETTING_FIELDS = (
     SettingField("customer_order.phone_field", "Receiver's phone stands in", topic="Customer orders"),
     SettingField("customer_order.email_field", "Receiver's e-mail stands in", topic="Customer orders"),
     *_document("purchase_order", "Purchase orders", "PurchaseOrderState"),
+    SettingField(
+        "purchase_order.tracking_note_field",
+        "Where there is no such field, the number is added to",
+        help="A text of the order, such as NoteText. Empty: it is not written.",
+        topic="Purchase orders",
+    ),
     SettingField("customer_order_charge.charge_type", "Charge type", help="As IFS has it at the site.", topic="Freight charges"),
     SettingField(
         "customer_order_charge.amount_mode",

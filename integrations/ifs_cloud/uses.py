@@ -73,7 +73,9 @@ def uses_of(profile: Profile, kind: str) -> list[tuple[Target, list[Use]]]:
         return uses(profile)
     order = profile.documents[kind]
     lines = order.lines
-    written = ("tracking_field", "carrier_field", "ship_date_field", *STATUS_TARGETS.values())
+    # A number that has a note to go to can do without a field of its own (sheet 9.6).
+    number = "tracking_note_field" if order.tracking_note_field else "tracking_field"
+    written = (number, "carrier_field", "ship_date_field", *STATUS_TARGETS.values())
     written += ("quote_field", "quote_currency_field")
     header = [
         Use(f"{kind}.key", order.key, True),

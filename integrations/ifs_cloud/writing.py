@@ -11,6 +11,7 @@ from integrations.base.records import (
     StatusWrite,
     WriteBack,
 )
+from integrations.ifs_cloud import notes
 from integrations.ifs_cloud.mapping import Row, moment, number, text
 from integrations.ifs_cloud.odata import instant
 from integrations.ifs_cloud.order_profile import OrderProfile
@@ -32,6 +33,8 @@ class TrackingTargets(Protocol):
 
     @property
     def tracking_field(self) -> str | None: ...
+    @property
+    def tracking_note_field(self) -> str | None: ...
     @property
     def forwarder_field(self) -> str | None: ...
     @property
@@ -65,7 +68,9 @@ class TrackingWrite:
         body: dict[str, Any] = {}
         skipped: list[str] = []
         if write.tracking_number is not None:
-            if shipment.tracking_field is None:
+            if shipment.tracking_field is None and shipment.tracking_note_field is not None:
+                body |= self._note(row, shipment.tracking_note_field, write.tracking_number, skipped)
+            elif shipment.tracking_field is None:
                 skipped.append("tracking_field")
             elif self._must_write(text(row, shipment.tracking_field), write.tracking_number):
                 body[shipment.tracking_field] = write.tracking_number
@@ -86,6 +91,14 @@ class TrackingWrite:
         body |= self._quote(row, skipped)
         self.skipped = tuple(skipped)
         return body
+
+    def _note(self, row: Row, name: str, number: str, skipped: list[str]) -> dict[str, Any]:
+        """Our line at the end of a text, instead of those about earlier labels of the same document (sheet 9.6)."""
+        stands = str(row.get(name) or "")
+        wanted = notes.added(notes.without(stands, self._write.ours - {number}), number)
+        if wanted is None:
+            skipped.append("note_full")
+        return {name: wanted} if wanted not in (None, stands) else {}
 
     def _quote(self, row: Row, skipped: list[str]) -> dict[str, Any]:
         """The quoted price, where the profile names fields of its own for it: what stands there is an earlier quote."""
@@ -200,22 +213,26 @@ class TrackingClear:
         self._ours = ours
         self._instead = shared or None
         self._field = shipment.tracking_field
+        self._note = shipment.tracking_note_field
         self._cancelled = cancelled
         self.skipped: tuple[str, ...] = ()
 
     def __call__(self, row: Row) -> dict[str, Any]:
-        """{field: None}, or the shared number, where the one that stands there is ours; else {}."""
+        """{field: None}, or the shared number, where the one that stands there is ours; else {}. Our lines in a note go, too."""
+        self.skipped = ()
+        stands = str(row.get(self._note) or "") if self._note else ""
+        noted = {self._note: left or None} if self._note and (left := notes.without(stands, self._ours)) != stands else {}
         if self._field is None:
-            self.skipped = ("tracking_field",)
-            return {}
+            self.skipped = () if self._note else ("tracking_field",)
+            return noted
         theirs = text(row, self._field)
         self.skipped = (self._field,) if theirs and theirs not in self._ours else ()
         if not theirs or self.skipped:
-            return {}
+            return noted
         if self._cancelled(row):
             self.skipped = ("cancelled",)
             return {}
-        return {self._field: self._instead}
+        return {self._field: self._instead} | noted
 
 
 def field_conflict(name: str | None, theirs: str, ours: str) -> FieldConflict:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from connector.models import FlowState, SourceRecord, Transfer
-from connector.services import transfers
-from tests.flows.support import edit
+from connector.models import EffectSend, FlowState, ReconciliationFinding, SourceRecord, Transfer
+from connector.services import clock, transfers
+from connector.services.reconcile import remedies
+from tests.flows.support import edit, small
+from tests.flows.test_reconcile import compare, of, refuse_then_find
 from tests.world import World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
@@ -68,3 +70,34 @@ def test_cancel_and_a_poll_that_sees_it_mended_do_not_wait_for_each_other(world:
     assert problems == []
     assert FlowState.objects.get(flow="ship").last_error is None
     assert Transfer.objects.get().state == "cancelled", "a person's word stands"
+
+
+def test_a_remedy_that_asks_the_carrier_and_news_of_the_parcel_do_not_wait_for_each_other(world: World) -> None:
+    [one] = world.ready(1)
+    world.sync()
+    shipment = of(one)
+    finding = ReconciliationFinding.objects.create(
+        tenant=shipment.tenant,
+        integration=shipment.integration,
+        kind="carrier_unknown",
+        remedy="ask",
+        subject=shipment.source_key,
+        record=shipment.record,
+        shipment_id=shipment.pk,
+        first_seen_at=clock.now(),
+        last_seen_at=clock.now(),
+    )
+    transfer = world.transfer(one)
+    news = type(shipment).objects.filter(pk=shipment.pk)
+    assert against(transfer, lambda: news.update(status="in_transit"), lambda: remedies.apply(finding, actor="ann")) == []
+    assert news.get().status == "in_transit" and news.get().next_track_at <= clock.now()
+
+
+def test_a_remedy_that_looks_once_more_and_the_look_itself_do_not_wait_for_each_other(world: World, settings: Any) -> None:
+    small(settings)
+    number = refuse_then_find(world)
+    compare(world)
+    finding, late = ReconciliationFinding.objects.get(remedy="adopt"), EffectSend.objects.filter(outcome="absent")
+    problems = against(world.transfer(number), lambda: late.update(looks=9), lambda: remedies.apply(finding, actor="ann"))
+    assert problems == []
+    assert late.get().looks == 9

@@ -36,6 +36,8 @@ def apply(finding: ReconciliationFinding, *, actor: str, reason: str = "") -> st
         now = ReconciliationFinding.objects.select_for_update(of=("self",)).get(pk=finding.pk)
         if now.state == State.CLOSED:
             raise NotPossible(GONE)
+        if finding.record_id:  # before transfers, sends and shipments, which some acts change
+            SourceRecord.objects.select_for_update().get(pk=finding.record_id)
         said = ACTS[remedy.name](finding, actor, reason or f"Comparison: {KIND[finding.kind].title}")
         boundary("acted")
         ReconciliationFinding.objects.filter(pk=finding.pk).update(

@@ -87,9 +87,9 @@ def earlier(row: FreightCharge) -> FreightCharge | None:
     return rows.exclude(number="").order_by("-shipment__generation").first()
 
 
-def others_open(record: SourceRecord, source: Connection, order: str) -> bool:
+def others_open(record: SourceRecord, source: Connection, order: str, outcomes: Sequence[str] = EffectSend.OPEN) -> bool:
     """Whether another document's charge on the same order is under way or in doubt: its number is not known as ours yet."""
-    sends = EffectSend.objects.filter(outcome__in=EffectSend.OPEN, effect__kind="charge", connection=source)
+    sends = EffectSend.objects.filter(outcome__in=outcomes, effect__kind="charge", connection=source)
     sends = sends.filter(Q(effect__key=order) | Q(effect__key__startswith=f"{order}/"))
     return sends.filter(_same_side("effect__record__source_key", record.source_key)).exclude(effect__record=record).exists()
 
@@ -98,6 +98,13 @@ def numbers(source: Connection, key: str, order: str) -> frozenset[str]:
     """Numbers of charges on an order behind a document that are known as ours already."""
     rows = FreightCharge.objects.filter(shipment__integration__source=source, order=order).exclude(number="")
     return frozenset(rows.filter(_same_side("shipment__source_key", key)).values_list("number", flat=True))
+
+
+def is_of_another(row: FreightCharge, source: Connection, number: str) -> bool:
+    """Whether another document's share, or another line's, has that charge of the order. Inside the caller's transaction."""
+    rows = FreightCharge.objects.filter(shipment__integration__source=source, order=row.order, number=number)
+    same = Q(shipment__record=row.shipment.record_id, line=row.line)  # of an earlier label of the same document
+    return rows.filter(_same_side("shipment__source_key", row.shipment.source_key)).exclude(same).exists()
 
 
 def _same_side(field: str, key: str) -> Q:

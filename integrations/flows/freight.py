@@ -16,13 +16,12 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from connector.models import EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
+from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
 from connector.services import costs, freight
 from connector.services.engine.effects import Stored
-from connector.services.engine.recorder import boottime
 from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import AskAgain
-from integrations.base.errors import Rejected
+from integrations.base.errors import NotSent, Rejected
 from integrations.base.places import letters
 from integrations.base.records import (
     ChargeOrder,
@@ -58,8 +57,11 @@ def wanted(run: Run) -> bool:
     return bool(run.options.get("freight_charge"))
 
 
-def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
-    """Read together the orders of a claimed group's documents that would be bought for; each run takes its own."""
+def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], at: float, batch: uuid.UUID) -> None:
+    """Read together the orders of a claimed group's documents that would be bought for; each run takes its own.
+
+    It is as old as the documents, read at `at`: an order that ships itself is told by its own, and is not read again.
+    """
     erp: Erp = job.adapter(job.source)
     steps: dict[str, tuple[str, int]] = {}
     for transfer, document in read:
@@ -71,7 +73,6 @@ def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.
             steps[document.key] = (READ if writes else ACCOUNTING, transfer.pk)
     if not steps:
         return
-    at = boottime()
     found = erp.read_freight_basis(
         list(steps), {document.key: document for _, document in read if document.key in steps}, by_line=_by_line(job)
     )
@@ -389,11 +390,7 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
         assert self._own is not None
         found = self._find(self._own, self.run.references(self.kind, "/".join((self._own.order, *self._own.line))))
         if found.matches and self._others:
-            raise AskAgain(
-                f"Another document's cost is being written to the order {self._own.order}; what stands there may be that one.",
-                "charge_of_another",
-                in_s=OTHERS_S,
-            )
+            raise self._of_another(self._own.order)
         if len(found.matches) > 1:
             raise Rejected(
                 f"The order {self._own.order} bears {len(found.matches)} charges that may be this cost.",
@@ -409,6 +406,7 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
     def send(self, body: dict[str, object], payload: FreightPart, ticket: SendTicket) -> PostedCharge:
         """Post it, unless the look before has found it."""
         if self._stands:
+            self._still_free(payload)
             return PostedCharge(payload.order, self._stands, adopted=True)
         return self.adapter.post_freight(body, payload, ticket)
 
@@ -419,7 +417,33 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
     def find(self, reference: str, payload: FreightPart | None, *, wide: bool = False) -> LookUp:
         """The order's charges that may be this share, without those known as other ones of ours."""
         part = payload or self._own
-        return LookUp() if part is None else self._find(part, (reference,))
+        if part is None:
+            return LookUp()
+        found = self._find(part, (reference,))
+        if found.matches and freight.others_open(self.run.source_record, self.connection, part.order, (EffectSend.Outcome.SENT,)):
+            # One that is in doubt as well may have it: then the other of the two is posted. One under way will have its own.
+            raise self._of_another(part.order)
+        return found
+
+    @staticmethod
+    def _of_another(order: str) -> AskAgain:
+        return AskAgain(
+            f"Another document's cost is being written to the order {order}; what stands there may be that one.",
+            "charge_of_another",
+            in_s=OTHERS_S,
+        )
+
+    def _still_free(self, part: FreightPart) -> None:
+        """What the look before the post has found is nobody's yet. Raises NotSent: nothing was sent, so it may be tried again.
+
+        Asked behind the intent, which whoever else is about to take it sees, or has committed before ours.
+        """
+        taken = freight.others_open(self.run.source_record, self.connection, part.order)
+        if taken or self._stands in freight.numbers(self.connection, part.document_key, part.order):
+            raise NotSent(
+                f"Another document is taking the charge {self._stands} of the order {part.order} at this moment.",
+                code="charge_of_another",
+            )
 
     def _find(self, part: FreightPart, references: Sequence[str]) -> LookUp:
         found = self.adapter.find_freight(part, references)
@@ -447,8 +471,17 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
         *,
         clash: bool,
     ) -> Stored:
-        """The share's row takes the number of its charge."""
+        """The share's row takes the number of its charge. Raises AskAgain where it is another document's by now."""
         row = freight.row_of(record, send.effect.key)
+        if result.adopted and row is not None:
+            # Two that are in doubt may have found the same one: who comes second looks again.
+            Connection.objects.select_for_update(no_key=True).get(pk=self.connection.pk)
+            if freight.is_of_another(row, self.connection, result.number):
+                raise AskAgain(
+                    f"The charge {result.number} of the order {row.order} is another document's cost by now.",
+                    "charge_of_another",
+                    in_s=OTHERS_S,
+                )
         facts: dict[str, Any] = {"order": result.order, "number": result.number, "found_there": result.adopted}
         if row is None:
             return Stored(facts)

@@ -170,7 +170,7 @@ def request_of(run: Run, document: Document, goods: Goods | None = None) -> Ship
     return mapping.request_of(context, document, goods)
 
 
-def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], batch: uuid.UUID) -> None:
+def look_ahead(job: Job, read: Sequence[tuple[Transfer, Document]], at: float, batch: uuid.UUID) -> None:
     """Have the addresses of a claimed group checked together, of those documents that would be bought for."""
     if not address_check.wanted(job):
         return

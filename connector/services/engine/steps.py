@@ -96,6 +96,11 @@ class Steps(ExchangeBuffer):
         """Whether a send's outcome is unknown."""
         return any(s.outcome in (EffectSend.Outcome.SENT, EffectSend.Outcome.UNKNOWN) for s in self._sends.values())
 
+    @property
+    def made(self) -> int:
+        """How many once-only steps of this record's generation are done."""
+        return sum(s.outcome == EffectSend.Outcome.DONE for s in self._sends.values())
+
     def setting(self, connection: Connection, name: str) -> Any:
         """A connection's setting, defaults included."""
         return self.job.merged_settings(connection).get(name)

@@ -11,6 +11,7 @@ from django.db.models import Q
 from connector.models import EffectSend, Integration, Pause
 from connector.services import clock, keys
 from connector.services.engine.run import WATCH_AFTER_S, Job, Run
+from connector.services.engine.signals import AskAgain
 from connector.services.engine.work import Flows, flow_options
 from integrations.base.errors import IntegrationError
 
@@ -58,7 +59,7 @@ def watch(integration: Integration, flows: Flows) -> int:
         run = Run(job, send.transfer, send.effect.record)
         try:
             run.watch(operation_of(run, job.adapter(integration.target)), send)
-        except IntegrationError as error:
+        except (IntegrationError, AskAgain) as error:
             logger.info("look-up of %s failed: %s", send.reference, error.code)
     return looked
 

@@ -55,8 +55,8 @@ class FlowSpec:
     """A flow as the loop needs it: its code, and the one read that is done ahead for a claimed group.
 
     Each of `look_ahead` may ask one end about several documents that were read ahead, in one call: from the job, the
-    transfers with their documents, and the batch its exchanges belong to. It keeps the answers itself, and what it could
-    not learn each run asks for.
+    transfers with their documents, when these were read (`boottime`), and the batch its exchanges belong to. It keeps the
+    answers itself, and what it could not learn each run asks for.
     `operations` makes what it does once only, by kind, from a run and the target's adapter: for look-ups outside the flow.
     `another_carrier` tells whether a forwarder on a document belongs to another carrier than the integration's.
     """
@@ -65,7 +65,7 @@ class FlowSpec:
     code: FlowCode
     prefetch: Callable[[Any], Callable[[Sequence[str]], Mapping[str, Any]]] | None = None
     operations: Mapping[str, Callable[[Run, Any], Any]] = field(default_factory=dict)
-    look_ahead: Sequence[Callable[[Job, Sequence[tuple[Transfer, Any]], uuid.UUID], None]] = ()
+    look_ahead: Sequence[Callable[[Job, Sequence[tuple[Transfer, Any]], float, uuid.UUID], None]] = ()
     another_carrier: Callable[[Integration, str], bool] | None = None
 
 
@@ -390,18 +390,18 @@ def _prefetch(job: Job, flows: Flows, group: Group, sends: Mapping[int, list[Eff
         got = [(t, v) for t in reading if (v := values.get(t.source_key)) is not None and not isinstance(v, Problem)]
         made |= {transfer.pk: Prefetched(value, at, batch) for transfer, value in got}
         for look in spec.look_ahead if len(got) > 1 else ():
-            _look_ahead(job, look, got)
+            _look_ahead(job, look, got, at)
     return made
 
 
-def _look_ahead(job: Job, look: Callable[..., None], got: Sequence[tuple[Transfer, Any]]) -> None:
+def _look_ahead(job: Job, look: Callable[..., None], got: Sequence[tuple[Transfer, Any]], at: float) -> None:
     """Ask one end about documents read ahead; what goes wrong is no error of any of them."""
     batch = uuid.uuid4()
     buffer = ExchangeBuffer(job.connections, batch=batch)
     buffer.step = "look ahead"
     try:
         with recording(buffer):
-            look(job, got, batch)
+            look(job, got, at, batch)
     except IntegrationError as error:
         logger.info("asking about %s documents ahead failed (%s)", len(got), error.code)
     except Exception:
@@ -460,7 +460,9 @@ def _carry(run: Run, flows: Flows) -> None:
     spec = flows.get(run.transfer.flow)
     if spec is None:
         raise RuntimeError(f"no flow {run.transfer.flow}")
-    for _ in range(MAX_STALE):
+    stale = 0
+    while stale < MAX_STALE:
+        made = run.made
         try:
             run.calling = run.job.source
             source = run.job.adapter(run.job.source)
@@ -470,6 +472,8 @@ def _carry(run: Run, flows: Flows) -> None:
             spec.code(run, source, target)
             return
         except StaleRead:
+            # Many charges one after another take longer than a look holds: what comes forward is not given up.
+            stale = 0 if run.made > made else stale + 1
             run.restart()
     raise RuntimeError("the document grew stale three times before it could be acted on")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 
 from connector.services.engine import codec
+from integrations.base import expressions
 from integrations.base.errors import Rejected
 from integrations.base.records import (
     Address,
@@ -74,14 +73,9 @@ class Slots:
         return "" if value is None else str(value).strip()
 
 
-@lru_cache(maxsize=1024)
-def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression)
-
-
 def _search(expression: str, data: Mapping[str, Any], slot: Slot) -> Any:
     try:
-        return _compiled(expression).search(data)
+        return expressions.compiled(expression).search(data)
     except JMESPathError as error:
         raise Rejected(
             f"The mapping of “{slot.label}” fails on this document: {error}",

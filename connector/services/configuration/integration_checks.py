@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 
 from connector.services.configuration.findings import Findings, joined, nearest
 from connector.services.configuration.reading import MISSING, Block, items_of, json_copy, text_of, whole_of
 from connector.services.schedules import SCHEDULE_KEYS
+from integrations.base import expressions
 from integrations.flows.table import Kind, Option
 
 DAILY_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -161,12 +161,12 @@ def mappings_of(found: Findings, kind: Kind, value: Any, path: str) -> list[dict
 
 
 def jmespath_of(found: Findings, value: Any, path: str) -> str | None:
-    """A JMESPath expression that compiles, at most JMESPATH_CAP characters."""
+    """A JMESPath expression that compiles, at most JMESPATH_CAP characters, and makes no document endless."""
     text = text_of(found, value, path, limit=JMESPATH_CAP, empty=False)
     if text is None:
         return None
     try:
-        jmespath.compile(text)
+        expressions.compiled(text)
     except JMESPathError as error:
         # The first line says what is wrong; the rest draws an arrow under the expression.
         found.add(path, f"is no JMESPath expression: {str(error).splitlines()[0]}")

@@ -103,9 +103,19 @@ def test_unknown_keys_are_named_with_their_place_and_the_nearest_known_one():
             "whole number",
         ),
         (
-            with_connection(1, settings={"limits": [{"name": "token", "scope": "connection", "calls": 1, "per_s": 1}]}),
+            with_connection(1, settings={"limits": [{"name": "token", "scope": "connection", "calls": 1, "per_s": 5}]}),
             "connections[1].settings.limits[0].scope",
             "per host",
+        ),
+        (
+            with_connection(1, settings={"limits": [{"name": "token", "calls": 2, "per_s": 10}]}),
+            "connections[1].settings.limits[0].calls",
+            "1 in 5 s is the most",
+        ),
+        (
+            with_connection(1, settings={"limits": [{"name": "token", "calls": 1, "per_s": 4.9}]}),
+            "connections[1].settings.limits[0].calls",
+            "others share this limit",
         ),
         (
             with_connection(settings={"realm": "a", "in_doubt": {"look_up_after_s": []}}),
@@ -126,6 +136,21 @@ def test_unknown_keys_are_named_with_their_place_and_the_nearest_known_one():
             with_connection(settings={"realm": "a", "extra_headers": {"X-XSRF-TOKEN": "a\r\nb"}}),
             "connections[0].settings.extra_headers.X-XSRF-TOKEN",
             "ASCII",
+        ),
+        (
+            with_connection(settings={"realm": "a", "extra_headers": {"X-`id`": "x"}}),
+            "connections[0].settings.extra_headers.X-`id`",
+            "is no header name",
+        ),
+        (
+            with_connection(settings={"realm": "a", "extra_headers": {"X-Credential": "x"}}),
+            "connections[0].settings.extra_headers.X-Credential",
+            "secret",
+        ),
+        (
+            with_connection(settings={"realm": "a", "extra_headers": {"X-Gate": "Basic bWU6c2VjcmV0"}}),
+            "connections[0].settings.extra_headers.X-Gate",
+            "secret",
         ),
         (
             with_connection(settings={"realm": "a", "extra_headers": {"X-Route": "a\r\nb"}}),

@@ -22,9 +22,11 @@ from integrations.base.errors import ConfigurationError
 from integrations.base.redact import ANTI_FORGERY_HEADERS
 from integrations.base.vendor import COMMON_SETTINGS, Vendor
 
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_NAME = re.compile(r"[0-9A-Za-z._-]+")
+"""Narrower than the standard: names stand in the commands that people copy, where a back-quote would be run."""
 HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
-SECRET_HEADER = re.compile(r"auth|cookie|secret|token|password|key", re.IGNORECASE)
+SECRET_HEADER = re.compile(r"auth|cookie|secret|token|passw|passphrase|key|credential|signature|session|bearer", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"\s*(basic|bearer|digest|negotiate)\s", re.IGNORECASE)
 OWN_HEADERS = frozenset(
     {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "if-match"}
 )
@@ -133,8 +135,12 @@ def _limits(found: Findings, vendor: Vendor, value: Any, path: str) -> None:
             found.add(block.at("scope"), "must be host, credential or connection")
         elif scope is not None and name in known and "host" in (known[name].scope, scope) and scope != known[name].scope:
             found.add(block.at("scope"), f"this limit counts per {known[name].scope}, and others share it")
-        whole_of(found, block.data.get("calls"), block.at("calls"), 1, 1_000_000_000)
-        number_of(found, block.data.get("per_s"), block.at("per_s"), 31 * 86400)
+        calls = whole_of(found, block.data.get("calls"), block.at("calls"), 1, 1_000_000_000)
+        per_s = number_of(found, block.data.get("per_s"), block.at("per_s"), 31 * 86400)
+        own = known.get(name or "")
+        # Whoever is faster here has all tenants of this installation blocked.
+        if own and own.scope == "host" and calls and per_s and (calls > own.calls or calls * own.per_s > own.calls * per_s):
+            found.add(block.at("calls"), f"others share this limit: {own.calls} in {own.per_s:g} s is the most")
 
 
 def _extra_headers(found: Findings, value: Any, path: str) -> None:
@@ -145,7 +151,9 @@ def _extra_headers(found: Findings, value: Any, path: str) -> None:
         place = joined(path, name)
         if not HEADER_NAME.fullmatch(name):
             found.add(place, "is no header name")
-        elif SECRET_HEADER.search(name) and name.lower() not in ANTI_FORGERY_HEADERS:
+        elif (SECRET_HEADER.search(name) and name.lower() not in ANTI_FORGERY_HEADERS) or (
+            isinstance(text, str) and SECRET_VALUE.match(text)
+        ):
             found.add(place, "settings are shown and exported: a header that may hold a secret does not belong here")
         elif name.lower() in OWN_HEADERS:
             found.add(place, "this header is set by the product")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin, messages
@@ -29,6 +30,11 @@ from connector.services.shipments import NotPossible
 from connector.times import column, moment
 
 INSTALLATION = "The whole installation"
+
+
+def _minute(at: dt.time | None) -> dt.time | None:
+    """Pages and configuration files tell hours and minutes: a second more would be lost on the way."""
+    return at.replace(second=0, microsecond=0) if at is not None else None
 
 
 @admin.register(Alert)
@@ -235,8 +241,8 @@ class AlertChannelAdmin(TenantAdmin):
                 url=told.get("url", ""),
                 secret=told.get("secret", ""),
                 remove_secret=told.get("remove_secret", False),
-                quiet_from=told["quiet_from"],
-                quiet_until=told["quiet_until"],
+                quiet_from=_minute(told["quiet_from"]),
+                quiet_until=_minute(told["quiet_until"]),
             )
             try:
                 saved = channels.channel_save(kind, tenant, entered, actor_of(request), existing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -13,7 +14,8 @@ from connector.models import (
     AuditEntry,
     Tenant,
 )
-from connector.services.alerts import looking
+from connector.services.alerts import channels, looking, sending
+from connector.services.configuration import exporting, importing
 from tests.connector.admin_support import client_of, owner
 from tests.connector.alerts_support import FLOWS, Receiver, fail, hook, house_of, tell
 
@@ -148,3 +150,39 @@ def test_a_channel_is_switched_off_and_removed(receiver: Receiver) -> None:
     assert not AlertChannel.objects.exists() and Alert.objects.count() == 1
     acts = set(AuditEntry.objects.filter(tenant=house.tenant, act__startswith="alert_channel").values_list("act", flat=True))
     assert acts == {f"alert_channel_{what}" for what in ("created", "off", "on", "removed")}
+
+
+def test_quiet_hours_go_through_a_configuration_file_and_back() -> None:
+    house = house_of()
+    client = client_of(house.person("administrator"))
+    form = {"name": "Desk", "addresses": "desk@acme.test", "causes": ["failed"]}
+    times = {"quiet_from": "22:00:30", "quiet_until": "06:00:59"}
+    assert client.post(new_page("mail", house.tenant), form | times).status_code == 302
+    told = {"version": 1, "alert_channels": exporting.export(house.tenant.slug)["alert_channels"]}
+    assert importing.apply(told, "test").unchanged == {"alert_channels": [f"{house.tenant.slug}/Desk"]}
+    same = client.post(new_page("mail", house.tenant), form | {"name": "B", "quiet_from": "22:00:10", "quiet_until": "22:00:20"})
+    assert "is the same as the beginning" in same.content.decode()
+
+
+def test_whoever_removes_a_channel_second_notes_nothing(receiver: Receiver) -> None:
+    house = house_of()
+    first = hook(house.tenant, receiver)
+    second = AlertChannel.objects.get(pk=first.pk)
+    channels.channel_remove(first, "user:ann")
+    channels.channel_remove(second, "user:bob")
+    assert AuditEntry.objects.filter(act="alert_channel_removed").count() == 1
+
+
+def test_a_channel_may_be_removed_while_its_trial_goes_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = house_of()
+    channel = hook(house.tenant, receiver)
+    deliver = sending._deliver
+
+    def meanwhile(*args: Any) -> sending.Sent:
+        AlertChannel.objects.all().delete()
+        return deliver(*args)
+
+    monkeypatch.setattr(sending, "_deliver", meanwhile)
+    client = client_of(house.person("operator"))
+    answer = client.post(reverse("admin:connector_alertchannel_do", args=[channel.pk, "test"]))
+    assert answer.status_code == 302 and len(receiver.got) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from connector.models import AlertChannel, AuditEntry, Connection, Tenant
 from connector.services.alerts import channels
 from connector.services.alerts.channels import ChannelInput
 from connector.services.configuration import exporting
+from connector.services.configuration.findings import InvalidConfiguration
 from tests.connector.configuration_support import document, errors, imported, with_connection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("acme_environment")]
@@ -149,10 +151,25 @@ def test_what_is_wrong_is_said_where_it_stands(given: Any, path: str, part: str)
     assert HOOK not in str(found)
 
 
+def test_a_name_is_given_once_for_each_tenant():
+    imported(document(alert_channels=[MAIL]))
+    acme = Tenant.objects.get(slug="acme")
+    given = ChannelInput("Shipping desk", ("failed",), addresses=("a@x.test",))
+    with pytest.raises(InvalidConfiguration, match="give this one another name"):
+        channels.channel_save("mail", acme, given, "test")
+    other = channels.channel_save("mail", None, given, "test")
+    second = channels.channel_save("mail", acme, replace(given, name="Night"), "test")
+    with pytest.raises(InvalidConfiguration, match="give this one another name"):
+        channels.channel_save("mail", acme, given, "test", second)
+    channels.channel_save("mail", None, replace(given, causes=("paused",)), "test", other)
+    assert sorted(AlertChannel.objects.values_list("name", flat=True)) == ["Night", "Shipping desk", "Shipping desk"]
+
+
 def test_two_channels_of_one_name_are_nobodys_to_guess():
     imported(document())
-    for _ in range(2):
-        channels.channel_save("mail", None, ChannelInput("post", ("failed",), addresses=("a@x.test",)), "test")
+    for name in ("post", "letter"):
+        channels.channel_save("mail", None, ChannelInput(name, ("failed",), addresses=("a@x.test",)), "test")
+    AlertChannel.objects.update(name="post")  # as an earlier release allowed
     found = errors({"version": 1, "alert_channels": [{"tenant": None, "name": "post", "causes": ["paused"]}]})
     assert "rename all but one" in found["alert_channels[0].name"]
 

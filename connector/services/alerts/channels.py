@@ -89,7 +89,12 @@ def channel_save(
     with transaction.atomic():
         channel = existing or AlertChannel(tenant=tenant, kind=kind, since=clock.now(), created_at=clock.now())
         stored = channel.secrets() if existing is None or existing.secrets_readable else {}
-        if errors := problems(channel.kind, entered, stored):
+        errors = problems(channel.kind, entered, stored)
+        same = AlertChannel.objects.filter(tenant=channel.tenant, name=entered.name).exclude(pk=channel.pk)
+        if entered.name != channel.name and same.exists():
+            # Configuration files know a channel by its name.
+            errors.append(ConfigError("name", f"there is a channel “{entered.name}” already: give this one another name"))
+        if errors:
             raise InvalidConfiguration(errors)
         channel.name, channel.addresses = entered.name, list(dict.fromkeys(entered.addresses))
         channel.causes = [cause for cause in Cause.values if cause in entered.causes]
@@ -129,7 +134,10 @@ def channel_switch(channel: AlertChannel, on: bool, actor: str) -> None:
 
 
 def channel_remove(channel: AlertChannel, actor: str) -> None:
-    """Take a channel away; the alerts stay."""
+    """Take a channel away; the alerts stay. Whoever presses second, too, finds it gone, and nothing more is noted."""
     with transaction.atomic():
+        if not AlertChannel.objects.select_for_update().filter(pk=channel.pk).exists():
+            channel.pk = None
+            return
         audit.append(channel.tenant, audit.Draft("alert_channel_removed", {"kind": channel.kind}, channel, actor=actor))
         channel.delete()

@@ -163,7 +163,8 @@ def send_trial(channel: AlertChannel, actor: str) -> Sent:
     channel.tested_at, channel.test_ok = clock.now(), sent.ok
     channel.test_result = sent.note or f"Handed over to {_whereto(channel)}."
     with transaction.atomic():
-        channel.save(update_fields=["tested_at", "test_ok", "test_result"])
+        told = {"tested_at": channel.tested_at, "test_ok": channel.test_ok, "test_result": channel.test_result}
+        AlertChannel.objects.filter(pk=channel.pk).update(**told)  # none, where it was removed while the message went out
         if sent.ok:  # whatever was wrong is mended: what waits need not wait longer
             AlertChannel.objects.filter(pk=channel.pk).update(next_try_at=None, attempts=0)
         audit.append(channel.tenant, audit.Draft("alert_channel_tested", {"ok": sent.ok}, channel, actor=actor))

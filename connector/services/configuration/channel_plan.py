@@ -19,6 +19,8 @@ from connector.services.configuration.connection_checks import time_of_day
 from connector.services.configuration.findings import Findings, joined, nearest
 from connector.services.configuration.reading import MISSING, Block, items_of, secret_of, text_of
 
+LONGEST = 320
+"""Characters of an e-mail address, as the console takes it."""
 CHANNEL_KEYS = ("tenant", "name", "kind", "addresses", "url", "secret", "causes", "quiet_from", "quiet_until", "enabled")
 
 
@@ -112,7 +114,9 @@ def _secret(found: Findings, block: Block, key: str) -> str:
 def _texts(found: Findings, block: Block, key: str, kept: Any) -> tuple[str, ...]:
     if not block.has(key):
         return tuple(kept)
-    told = [text_of(found, item, path, empty=False) for path, item in items_of(found, block.data[key], block.at(key))]
+    told = [
+        text_of(found, item, path, limit=LONGEST, empty=False) for path, item in items_of(found, block.data[key], block.at(key))
+    ]
     return tuple(text for text in told if text is not None)
 
 

@@ -53,12 +53,16 @@ class PermissionsPolicyMiddleware:
 
 
 class TextOnlyMiddleware:
-    """Refuses addresses and forms with the sign NUL: no text holds it, and the database would break on it."""
+    """Refuses addresses, forms and cookies with the sign NUL: no text holds it, and the database would break on it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Cookies before anybody looks for a session by them: one in quotes may hold the sign as \\000."""
+        if any("\x00" in value for value in request.COOKIES.values()):
+            words = "Your browser sent a cookie with a sign that no text holds (NUL). Delete the cookies of this site.\n"
+            return HttpResponse(words, status=400, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:

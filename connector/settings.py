@@ -77,9 +77,10 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "connector.middleware.PermissionsPolicyMiddleware",
+    # Before the next two, which look for the session.
+    "connector.middleware.TextOnlyMiddleware",
     "connector.middleware.TenantTimezoneMiddleware",
     "connector.middleware.SessionRulesMiddleware",
-    "connector.middleware.TextOnlyMiddleware",
     # The innermost: it answers instead of a page when a sign-in is refused for too many failures.
     "axes.middleware.AxesMiddleware",
 ]

@@ -36,12 +36,15 @@ def actor_of(request: HttpRequest) -> str:
 
 
 TYPED = "mlc-typed"
+TYPED_FIELDS = 20
+"""More than any form of an act has: a session is read with every request."""
 
 
 def kept_for(request: HttpRequest, obj: Model, act: str) -> None:
     """Keep what was typed into a form whose act was refused until the row's page is shown again: nobody types it twice."""
-    told = {name: value[:500] for name, value in request.POST.items() if name != "csrfmiddlewaretoken" and isinstance(value, str)}
-    request.session[TYPED] = {"row": f"{obj._meta.label}:{obj.pk}", "act": act, "told": told}
+    told = {name: value[:500] for name, value in request.POST.items() if name != "csrfmiddlewaretoken" and len(name) <= 100}
+    kept = dict(list(told.items())[:TYPED_FIELDS])
+    request.session[TYPED] = {"row": f"{obj._meta.label}:{obj.pk}", "act": act, "told": kept}
 
 
 def typed_before(request: HttpRequest, obj: Model | None) -> dict[str, dict[str, str]]:

@@ -9,6 +9,7 @@ from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
@@ -222,7 +223,7 @@ class ConnectionAdmin(BudgetPages, TenantAdmin):
         """The form of a new connection."""
         if vendor not in registry.VENDORS or not permissions.can(request.user, "administer", tenant_id):
             raise PermissionDenied
-        return self._form(request, vendor, Tenant.objects.get(pk=tenant_id), None)
+        return self._form(request, vendor, get_object_or_404(Tenant, pk=tenant_id), None)
 
     def edit_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The form of an existing one; where it points is an administrator's."""

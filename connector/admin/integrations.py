@@ -10,6 +10,7 @@ from django.contrib.admin import display
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.safestring import SafeString
 
@@ -204,7 +205,7 @@ class IntegrationAdmin(RatePages, MappingPages):
         """The form of a new integration."""
         if kind not in KINDS or not KINDS[kind].available or not permissions.can(request.user, "operate", tenant_id):
             raise PermissionDenied
-        return self._form(request, kind, Tenant.objects.get(pk=tenant_id), None)
+        return self._form(request, kind, get_object_or_404(Tenant, pk=tenant_id), None)
 
     def edit_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The form of an existing one."""

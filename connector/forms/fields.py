@@ -12,10 +12,12 @@ from django import forms
 
 from connector import words
 from connector.services.configuration.findings import ConfigError
+from connector.services.configuration.reading import check_plain, read_json
 from integrations.flows.table import FlowDef, Option
 
 UNSET = ""
 HOURS_A_DAY = 24
+WRONG_SHOWN = 5
 EVERY_DAY = tuple(range(7))
 
 
@@ -35,9 +37,15 @@ class JsonField(forms.CharField):
         if not text.strip():
             return self.kind()
         try:
-            found = json.loads(text)
+            found = read_json(text)
         except ValueError as error:
             raise forms.ValidationError(f"This is not JSON: {error}") from error
+        except RecursionError as error:
+            raise forms.ValidationError("This is nested too deeply.") from error
+        if wrong := check_plain(found).errors:
+            raise forms.ValidationError(
+                [f"{one.path}: {one.message}" if one.path else one.message for one in wrong[:WRONG_SHOWN]]
+            )
         if not isinstance(found, self.kind):
             wanted = "an object in { }" if self.kind is dict else "a list in [ ]"
             raise forms.ValidationError(f"Enter {wanted}.")

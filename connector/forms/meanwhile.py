@@ -101,11 +101,10 @@ def merge(data: Any, now: Seen) -> Merged:
 
     A post that does not tell what it saw (a script's) is taken as it is.
     """
-    try:
-        before = json.loads(data.get(SEEN) or "null")
-        fields, marks, rows = before["fields"], before["marks"], before["rows"]
-    except (ValueError, TypeError, KeyError):
+    told = _seen(data.get(SEEN, ""))
+    if told is None:
         return Merged(data)
+    fields, marks, rows = told
     merged = Merged(data.copy())
     stored = sent(now.form)
     for bound in now.form:
@@ -122,6 +121,27 @@ def merge(data: Any, now: Seen) -> Merged:
     for one in now.rows:
         _merge_rows(merged, data, one, rows.get(one.formset.prefix, []))
     return merged
+
+
+def _seen(text: str) -> tuple[Values, dict[str, str], dict[str, list[tuple[list[str], Values]]]] | None:
+    """What a page says that it showed: fields, marks and rows; None for anything that no page of ours says."""
+    try:
+        told = json.loads(text)
+        fields, marks = _values(told["fields"]), {str(name): str(mark) for name, mark in told["marks"].items()}
+        rows = {str(name): [(_texts(key), _values(row)) for key, row in shown] for name, shown in told["rows"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return fields, marks, rows
+
+
+def _texts(told: Any) -> list[str]:
+    if not isinstance(told, list) or not all(isinstance(one, str) for one in told):
+        raise TypeError("no list of texts")
+    return told
+
+
+def _values(told: Any) -> Values:
+    return {str(name): _texts(values) for name, values in told.items()}
 
 
 def _removing(name: str) -> str:
@@ -186,7 +206,7 @@ def _first_shown(bound: forms.BoundField) -> list[str]:
 # -- rows ------------------------------------------------------------------------------------------------
 
 
-def _merge_rows(merged: Merged, data: Any, rows: Rows, before: list[Any]) -> None:
+def _merge_rows(merged: Merged, data: Any, rows: Rows, before: Sequence[tuple[list[str], Values]]) -> None:
     """Rows are told apart by their key, since those that others added or removed move the rest."""
     prefix, names = rows.formset.prefix, [name for name in rows.formset.empty_form.fields if name != "DELETE"]
     try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from django.urls import reverse
 
 from connector import asked
@@ -183,3 +186,78 @@ def test_what_is_no_invoice_is_refused_in_words(houses: tuple[House, House], dat
     answer = client.post(url, {"file": SimpleUploadedFile("x.csv", data)})
     assert answer.status_code == 200
     assert said in answer.content.decode()
+
+
+DEEP = "[" * 100_000
+SEEN = (
+    *("[]", "5", '"x"', "{}", DEEP, '{"a":' * 5000, "9" * 5000),
+    '{"fields": [], "marks": [], "rows": []}',
+    '{"fields": {"name": 5}, "marks": {}, "rows": {}}',
+    '{"fields": {"name": [5]}, "marks": {}, "rows": {}}',
+    '{"fields": {"name": null}, "marks": {}, "rows": {}}',
+    '{"fields": {}, "marks": {"credential_client_secret": [1]}, "rows": 5}',
+    '{"fields": {}, "marks": {}, "rows": {"companies": 5, "sites": [[1]]}}',
+    '{"fields": {}, "marks": {}, "rows": {"companies": [[["10"], {"code": 5}]], "sites": [[[["a"]], {}], [5, {}]]}}',
+)
+
+
+@pytest.mark.parametrize("kind", ["connection", "integration"])
+def test_a_forged_word_of_what_a_page_showed_breaks_nothing(houses: tuple[House, House], kind: str) -> None:
+    mine = houses[0]
+    obj = mine.source if kind == "connection" else mine.integration
+    client = client_of(mine.person("administrator"))
+    url = edit_url(kind, obj)
+    told = untouched(client, url)
+    for n, seen in enumerate(SEEN):
+        answer = client.post(url, told | {"seen": seen, "name": f"Name {n}"})
+        assert answer.status_code == 302, seen[:80]
+        obj.refresh_from_db()
+        assert obj.name == f"Name {n}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (DEEP, "nested too deeply"),
+        ('{"a":' * 100 + "1" + "}" * 100, "nested more than"),
+        ('{"realm": "a", "realm": "b"}', "stands here twice"),
+        ('{"realm": "\\u0000"}', "cannot be stored"),
+        ('{"realm": "\\ud800"}', "cannot be stored"),
+        ('{"timeouts": {"connect_s": 1e999}}', "too large"),
+        ('{"max_parallel": NaN}', "not JSON"),
+    ],
+)
+def test_odd_json_in_a_form_is_told_at_its_field(houses: tuple[House, House], settings: str, said: str) -> None:
+    mine = houses[0]
+    client = client_of(mine.person("administrator"))
+    url = edit_url("connection", mine.source)
+    told = untouched(client, url) | {"settings": settings}
+    before = everything()
+    answer = client.post(url, told)
+    assert answer.status_code == 200
+    assert said in " ".join(answer.context["form"].errors["settings"])
+    assert everything() == before
+
+
+def test_forms_for_a_tenant_that_is_not_there_are_not_there() -> None:
+    client = client_of(owner())
+    for name, first in (("connection", "fedex"), ("integration", "ifs_fedex"), ("alertchannel", "mail")):
+        for tenant in (99_999, 10**30):
+            assert client.get(reverse(f"admin:connector_{name}_new", args=[first, tenant])).status_code == 404, name
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/healthz", "/label/" + "a" * 43])
+def test_a_cookie_with_the_sign_nul_reaches_no_database(path: str) -> None:
+    answer = Client().get(path, headers={"cookie": 'sessionid="\\000abcdefghijklmnop"'})
+    assert answer.status_code == 400
+    assert "cookie" in answer.content.decode()
+
+
+def test_what_is_kept_of_a_refused_form_stays_small(houses: tuple[House, House]) -> None:
+    mine = houses[0]
+    client = client_of(mine.person("operator"))
+    url = reverse("admin:connector_shipment_do", args=[mine.shipment.pk, "void"])
+    told = {"reason": "", "then": "clear"} | {f"{n}{'x' * 5000}": "y" * 5000 for n in range(50)}
+    told |= {f"z{n}": "y" * 1000 for n in range(900)}
+    assert client.post(url, urlencode(told), content_type="application/x-www-form-urlencoded").status_code == 302
+    assert len(str(dict(client.session.items()))) < 20_000

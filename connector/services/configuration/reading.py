@@ -42,10 +42,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def read_json(text: str) -> Any:
+    """JSON as the standard has it, doubled keys remembered for `check_plain`. Raises ValueError or RecursionError."""
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+
+
 def read_document(raw: bytes) -> Any:
     """The JSON document in `raw` (UTF-8). Raises InvalidConfiguration: not UTF-8, not JSON, a key that stands twice."""
     try:
-        document = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
+        document = read_json(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidConfiguration([ConfigError("", f"The file is not UTF-8 text (byte {error.start}).")]) from error
     except json.JSONDecodeError as error:

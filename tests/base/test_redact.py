@@ -149,7 +149,8 @@ def test_tokens_are_known_from_when_they_are_added_and_the_oldest_forgotten():
     assert known.text(f"token-0000 {SECRET}") == f"token-0000 {MASK}"
 
 
-def test_a_megabyte_takes_milliseconds():
+def test_the_time_does_not_grow_with_the_square_of_the_length():
+    """Milliseconds for these megabytes, hours if each sign had others looked at: no machine is so slow."""
     label = base64.b64encode(bytes(range(256)) * 3000).decode()
     body = json.dumps({"encodedLabel": label, "access_token": "t"}).encode()
     hostile = b'{"access_token":{' * 60_000 + b'"encodedLabel":"\\"' * 20_000
@@ -158,4 +159,4 @@ def test_a_megabyte_takes_milliseconds():
     known.body(body, "application/json")
     known.raw(body.decode())
     known.body(hostile, "application/json")
-    assert time.perf_counter() - begun < 0.5
+    assert time.perf_counter() - begun < 30

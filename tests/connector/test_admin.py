@@ -154,9 +154,10 @@ def test_looking_at_every_page_changes_nothing_and_calls_nobody(
 
 def test_acts_answer_get_with_405(houses: tuple[House, House]) -> None:
     client = client_of(owner())
-    for url in admin_urls(houses[0]):
-        if "/do/" in url:
-            assert client.get(url).status_code == 405, url
+    acts = [url for url in admin_urls(houses[0]) if "/do/" in url]
+    assert len(acts) > 40
+    for url in acts:
+        assert client.get(url).status_code == 405, url
 
 
 @pytest.mark.parametrize("role", Role.values)
@@ -216,13 +217,6 @@ def test_a_viewer_changes_nothing(houses: tuple[House, House]) -> None:
             assert client.post(url, {"reason": "x", "number": "1234567"}).status_code == 403, url
     assert client.get(reverse("admin:connector_connection_edit", args=[mine.source.pk])).status_code == 403
     assert everything() == before
-
-
-def test_acts_want_a_token(houses: tuple[House, House]) -> None:
-    client = client_of(owner(), enforce_csrf_checks=True)
-    for url in admin_urls(houses[0]):
-        if "/do/" in url:
-            assert client.post(url, {"reason": "x"}).status_code == 403, url
 
 
 def test_replay_in_the_row_and_in_bulk(houses: tuple[House, House]) -> None:

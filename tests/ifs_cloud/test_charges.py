@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +49,15 @@ def test_ours_is_told_or_it_is_said_that_it_cannot_be(row: dict[str, Any], ours:
         assert refused.value.code == "charges_unreadable"
     else:
         assert charges.is_charge(row, PURCHASE, ["ML1"], names(PURCHASE)) is ours
+
+
+def test_a_lines_charge_is_told_by_its_line() -> None:
+    """Lines of one order may bear the same: only the line tells a lost charge from the one beside it."""
+    mine = replace(SALE, line=("2", "1", "0"))
+    row = {"ShipmentId": 19, "ChargeType": "SALES", "ChargeCost": 12.34, "LineNo": "2", "RelNo": "1", "LineItemNo": 0}
+    assert charges.is_charge(row, mine, [], names(SALE))
+    for other in ({"LineNo": "1"}, {"RelNo": "2"}, {"LineItemNo": 1}, {"LineNo": None, "RelNo": None, "LineItemNo": None}):
+        assert not charges.is_charge(row | other, mine, [], names(SALE)), other
 
 
 def test_our_mark_alone_counts_where_the_tenant_has_one() -> None:

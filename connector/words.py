@@ -30,6 +30,8 @@ ATTENTION = {
     "the other one in the ERP.",
     "attached_twice": "The label hangs in the ERP twice. The shipment's page tells the place that counts; remove the other one "
     "in the ERP.",
+    "address_not_checked": "The address check gave no answer, so the label was bought without it; shipping does not wait for "
+    "it. Look at the address while the parcel is still there.",
     "freight_left": "The label is voided, but its freight cost could not be taken back from the order. The shipment's page "
     "tells which charge; correct it in the ERP.",
     "cost_left": "The freight cost was corrected, but a charge in the ERP could not be changed: it is invoiced, gone, or "

@@ -10,7 +10,7 @@ from connector.models import CheckedAddress, Connection, Step
 from connector.services import audit, clock
 from connector.services.engine import codec
 from integrations.base.address_checks import AddressCheck, place_of
-from integrations.base.errors import ConfigurationError, IntegrationError, RateLimited, Unavailable
+from integrations.base.errors import IntegrationError, RateLimited, Unavailable
 from integrations.base.records import Address
 
 CHECK = "check address"
@@ -49,12 +49,7 @@ def known(connection: Connection, marks: Collection[str]) -> dict[str, Known]:
 
 def went_down(connection: Connection, error: IntegrationError) -> None:
     """Remember for all processes that the check does not answer: one that hangs must not hold up group after group."""
-    told: dict[str, object] = {
-        "setting": isinstance(error, ConfigurationError),
-        "message": error.message,
-        "code": error.code,
-        "remedy": error.remedy,
-    }
+    told: dict[str, object] = {"message": error.message, "code": error.code, "remedy": error.remedy}
     told |= {"wait_s": error.retry_after_s} if isinstance(error, RateLimited) else {}
     CheckedAddress.objects.update_or_create(
         connection=connection,
@@ -63,13 +58,14 @@ def went_down(connection: Connection, error: IntegrationError) -> None:
     )
 
 
-def outage(connection: Connection, within_s: float, *, settings: bool) -> IntegrationError | None:
+def outage(connection: Connection, within_s: float) -> IntegrationError | None:
     """What kept the check from answering, if that is less than `within_s` seconds ago and nothing came since.
 
-    `settings`: also where a person has to mend something first.
+    After that one caller is told None, and asks; to the others it is out as long as that one has no answer.
     """
-    row = CheckedAddress.objects.filter(connection=connection, digest=DOWN, checked_at__gte=clock.at(-within_s)).first()
-    if row is None or (row.result["setting"] and not settings):
+    down = CheckedAddress.objects.filter(connection=connection, digest=DOWN)
+    row = down.first()
+    if row is None or down.filter(checked_at__lt=clock.at(-within_s)).update(checked_at=clock.at()):
         return None
     told = {"code": row.result["code"], "remedy": row.result["remedy"], "vendor": connection.vendor}
     if "wait_s" in row.result:

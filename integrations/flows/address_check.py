@@ -10,20 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connector.models import Step
+from connector.models import Step, Transfer
 from connector.services import addresses
 from connector.services.addresses import CHECK, CHOOSE
 from connector.services.engine import codec
 from connector.services.engine.run import Job, Prefetched, Run
 from integrations import registry
 from integrations.base.address_checks import AddressCheck, Premises, Verdict, moved_to
-from integrations.base.errors import AddressDoubtful, IntegrationError, Rejected
+from integrations.base.errors import AddressDoubtful, IntegrationError, RateLimited, Rejected
 from integrations.base.records import Address, Problem, ShipmentRequest
 from integrations.base.roles import Carrier
 from integrations.flows.table import KINDS, OFF
 
 DOWN_S = {"warn": 300.0, "block": 30.0}
-"""Where the check does not answer, it is left alone for this long: who only wants advice does not wait for it twice."""
+"""Where the check does not answer, it is left alone for this long; then one document asks, and the others go on."""
+PATIENCE_S = 60.0
+"""With `block` a document waits once for its turn at the carrier, if that comes within this time."""
 _STOPS = (Verdict.DOUBTFUL, Verdict.UNKNOWN)
 
 
@@ -44,20 +46,35 @@ def wanted(job: Job) -> bool:
 def settle(run: Run, carrier: Carrier, request: ShipmentRequest) -> ShipmentRequest:
     """The request with the address it ships to. Raises AddressDoubtful where a person has to decide.
 
-    With `block` raises, too, what kept the carrier from answering; with `warn` that is noted.
+    A check that gives no answer never holds a purchase, and counts against nobody (FedEx sheet 15). With `block` raises
+    RateLimited once, where the carrier says that our turn comes soon.
     """
     if not wanted(run.job):
         return request
     mark = addresses.mark_of(run.job.target, request.recipient)
     told = run.transfer.decision or {}
     decided = told if told.get("address") and told.get("mark") == mark else {}
-    check = _ask(run, carrier, request.recipient, mark, must=_option(run.job, "address_check") == "block" and not decided)
+    check = _ask(run, carrier, request.recipient, mark, patient=_blocks(run) and not decided)
     choice = run.map(CHOOSE, _choose, carrier, request, check, mark, decided)
     if choice.address == "proposed":
         run.note("address_corrected", by=choice.by)
     if choice.recipient == request.recipient:
         return request
     return replace(request, recipient=choice.recipient, written_recipient=request.recipient)
+
+
+def tell_unchecked(run: Run) -> None:
+    """With `block`, a label that was bought without the check asks for a look: who wants every address checked must know."""
+    if _blocks(run) and not (run.transfer.decision or {}).get("address"):
+        run.finishers.append(lambda: _ask_for_a_look(run))
+
+
+def _ask_for_a_look(run: Run) -> None:
+    """An earlier attempt may have asked, so the kept step tells it; what the label itself lacks comes first."""
+    step = Step.objects.filter(transfer=run.transfer, name=CHECK, generation=run.source_record.generation).first()
+    if step is not None and step.state == Step.State.SKIPPED:
+        attention = "address_not_checked"
+        Transfer.objects.filter(pk=run.transfer.pk, attention__isnull=True).update(attention=attention)
 
 
 def ahead(job: Job, carrier: Carrier, recipients: Iterable[Address], batch: uuid.UUID) -> None:
@@ -72,8 +89,7 @@ def _fetch(
 ) -> dict[str, AddressCheck | Problem]:
     if not asked:
         return {}
-    policy = _option(job, "address_check")
-    outage = addresses.outage(job.target, DOWN_S[policy], settings=policy == "warn")
+    outage = addresses.outage(job.target, DOWN_S[_option(job, "address_check")])
     if outage is not None:
         raise outage
     try:
@@ -98,21 +114,32 @@ class _Asker:
         return {keys[0]: _fetch(self.run.job, self.adapter, {self.mark: self.address}, None)[self.mark]}
 
 
-def _ask(run: Run, carrier: Carrier, address: Address, mark: str, *, must: bool) -> AddressCheck | None:
+def _ask(run: Run, carrier: Carrier, address: Address, mark: str, *, patient: bool) -> AddressCheck | None:
     try:
         check: AddressCheck = run.read(CHECK, _Asker(run, carrier, address, mark), beside=True)
     except IntegrationError as error:
         # What cannot stand on a label is said again, with its remedy, when the label is asked for.
-        if must or isinstance(error, Rejected):
+        if isinstance(error, Rejected) or (patient and _our_turn_comes(run, error)):
             raise
-        run.skip_step(CHECK, Step.Kind.READ, f"not checked: {error.message}")
-        run.note("address_not_checked", code=error.code, message=error.message)
+        run.skip_step(CHECK, Step.Kind.READ, f"The address was not checked: {error.message}")
+        run.note("address_not_checked", code=error.code, message=f"The address was not checked: {error.message}")
         return None
     if check.verdict != Verdict.GOOD or check.messages:
         # No part of the address: entries are kept for ever.
         facts = {"verdict": check.verdict, "premises": check.premises, "request_id": check.request_id}
         run.note("address_checked", message=" ".join(check.messages), **{k: str(v) for k, v in facts.items() if v})
     return check
+
+
+def _our_turn_comes(run: Run, error: IntegrationError) -> bool:
+    """Whether the carrier only asks for a short pause, and this document has not waited for one at this step before."""
+    if not isinstance(error, RateLimited) or error.retry_after_s > PATIENCE_S:
+        return False
+    return (run.transfer.step, run.transfer.code) != (CHECK, error.code[:60])
+
+
+def _blocks(run: Run) -> bool:
+    return bool(_option(run.job, "address_check") == "block")
 
 
 # -- choosing ----------------------------------------------------------------------------------------
@@ -132,7 +159,7 @@ def _choose(
         return Choice(recipient)
     doubt = check.verdict in _STOPS or (check.po_box and not carrier.reaches_po_box(request.service))
     if doubt:
-        if _option(run.job, "address_check") == "block":
+        if _blocks(run):
             raise _doubtful(run, check, mark)
         return Choice(recipient)
     if check.verdict == Verdict.CORRECTED and check.proposed is not None:
@@ -182,4 +209,4 @@ def _option(job: Job, name: str) -> Any:
     return KINDS[job.integration.kind].defaults()[name] if value is None else value
 
 
-__all__ = ["CHECK", "CHOOSE", "ahead", "settle", "wanted"]
+__all__ = ["CHECK", "CHOOSE", "ahead", "settle", "tell_unchecked", "wanted"]

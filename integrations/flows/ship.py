@@ -68,6 +68,7 @@ def ship(run: Run, erp: Erp, carrier: Carrier) -> None:
         run.guard(still_ready, document)
         label = run.once(BUY, buy, request, buys=True)
         shown = document
+    address_check.tell_unchecked(run)
     anchor = write_back(run, erp, label)
     if supplier.wanted(run):
         supplier.mail_link(run, _live(run).select_related("send").first())

@@ -330,7 +330,8 @@ SHIP_OPTIONS = (
         "choice",
         OFF,
         "The carrier's advice on the recipient's address. warn: it ships, and the advice is kept. "
-        "block: a doubtful address waits for a person, and nothing ships unchecked.",
+        "block: a doubtful address waits for a person. While the check is down it ships in both cases; "
+        "with block such a label asks for a look.",
         choices=(OFF, "warn", "block"),
     ),
     Option(

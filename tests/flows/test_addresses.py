@@ -9,6 +9,8 @@ import pytest
 from connector.models import AuditEntry, CheckedAddress, Exchange, Pause, Shipment, Step, Transfer
 from connector.services import addresses, audit, transfers
 from connector.services.shipments import NotPossible
+from integrations.base.errors import RateLimited, Unavailable
+from integrations.fedex.adapter import Fedex
 from tests.connector.admin_support import client_of, owner
 from tests.flows.support import CREATE_LINE, change, creates, due_now, edit, later, masters, one_group, options, small
 from tests.world import World, document
@@ -245,21 +247,97 @@ def test_warn_goes_on_without_the_check_and_says_so(world: World, settings: Any)
     assert tries <= 4, "one question, repeated as reads are; not one for each document"
 
 
-def test_block_never_buys_unchecked(world: World, settings: Any) -> None:
-    small(settings, RETRY_BASE_S=30.0, RETRY_CAP_S=30.0)
+@pytest.mark.parametrize("fault", ["503", "hangs", "cut off", "no API"])
+def test_block_goes_on_without_the_check_and_asks_for_a_look(world: World, settings: Any, fault: str) -> None:
+    """FedEx sheet 15: it must not block shipping when it is down, whatever down looks like."""
+    small(settings, REST_AFTER=2)
+    change(world, "fedex", timeouts={"connect_s": 1, "read_s": 1, "total_s": 1})
+    options(world, address_check="block")
+    match fault:
+        case "503":
+            world.fedex.fault("status", f"POST {RESOLVE}", times=None, status=503, body="{}")
+        case "hangs":
+            world.fedex.fault("delay", f"POST {RESOLVE}", times=None, seconds=1.5)
+        case "cut off":
+            world.fedex.fault("lost_answer", f"POST {RESOLVE}", times=None)
+        case _:
+            world.fedex.options(address_allowed=False)
+    for number in range(4):
+        world.ready(**to(f"{number} Elm Street"))
+    world.sync()
+    assert world.states() == {"done": 4} and world.labels() == 4
+    assert set(Transfer.objects.values_list("attention", flat=True)) == {"address_not_checked"}
+    assert {s.note[:27] for s in Step.objects.filter(name="check address")} == {"The address was not checked"}
+    target = world.integration.target
+    assert (target.unavailable_in_a_row, target.health) != (2, "failed")
+    assert target.unavailable_in_a_row == 0 and not Pause.objects.exists(), "what buys labels has answered every time"
+
+
+def test_after_an_outage_block_stops_bad_addresses_again(world: World, settings: Any) -> None:
+    small(settings)
     options(world, address_check="block")
     world.fedex.fault("status", f"POST {RESOLVE}", times=None, status=503, body="{}")
-    [shipment_id] = world.ready()
+    world.ready(**to(UNKNOWN))
     world.sync()
-    transfer = world.transfer(shipment_id)
-    assert (transfer.state, transfer.error["class"]) == ("waiting", "Unavailable") and creates(world) == 0
     before = asked(world)
-    due_now(world)
-    assert asked(world) == before and creates(world) == 0, "not asked again at once"
+    world.ready(**to("9 Elm Street"))
+    world.sync()
+    assert world.states() == {"done": 2} and asked(world) == before, "not asked again at once"
     world.fedex.faults.clear()
     later(world, 31)
+    [shipment_id] = world.ready(**to(UNKNOWN))
+    world.sync()
+    assert world.transfer(shipment_id).code == "address_doubtful" and world.labels() == 2
+
+
+def test_the_mark_stays_where_the_write_back_fails_first(world: World, settings: Any) -> None:
+    small(settings)
+    options(world, address_check="block")
+    world.fedex.fault("status", f"POST {RESOLVE}", times=None, status=503, body="{}")
+    world.ifs.fault("status", "PATCH", times=3, status=503, body="{}")
+    world.ready()
+    world.sync(wait_s=3)
+    assert Transfer.objects.get().attempts == 0 and world.labels() == 1
+    assert list(Transfer.objects.values_list("state", "attention")) == [("done", "address_not_checked")]
+
+
+def test_block_waits_for_a_short_pause_and_is_checked_then(world: World, settings: Any) -> None:
+    small(settings)
+    options(world, address_check="block")
+    world.fedex.fault("status", f"POST {RESOLVE}", status=429, body="{}", headers={"Retry-After": "5"})
+    [shipment_id] = world.ready()
+    world.sync()
+    waiting = world.transfer(shipment_id)
+    assert (waiting.state, waiting.code, waiting.attempts) == ("waiting", "rate_limited", 0) and creates(world) == 0
+    later(world, 31)
     due_now(world)
-    assert world.states() == {"done": 1} and world.labels() == 1
+    assert world.states() == {"done": 1} and asked(world) == 2 and world.transfer(shipment_id).attention is None
+
+
+@pytest.mark.parametrize(("pause_s", "waits"), [(5.0, 1), (600.0, 0)])
+def test_block_waits_once_and_never_for_long(world: World, monkeypatch: pytest.MonkeyPatch, pause_s: float, waits: int) -> None:
+    """As where the quota of address checks is used up: ours or theirs, the label does not wait for tomorrow's."""
+    options(world, address_check="block")
+
+    def later_please(*told: Any) -> Any:
+        raise RateLimited("The quota of today is used up.", retry_after_s=pause_s)
+
+    monkeypatch.setattr(Fedex, "validate_addresses", later_please)
+    [shipment_id] = world.ready()
+    world.sync()
+    for _ in range(waits):
+        assert world.states() == {"waiting": 1} and creates(world) == 0
+        due_now(world)
+    assert world.states() == {"done": 1} and world.transfer(shipment_id).attention == "address_not_checked"
+
+
+def test_one_asks_after_an_outage_and_the_others_go_on(world: World) -> None:
+    connection = world.integration.target
+    addresses.went_down(connection, Unavailable("away", code="unavailable"))
+    assert addresses.outage(connection, 30) is not None
+    world.later(31)
+    assert addresses.outage(connection, 30) is None, "this one asks"
+    assert addresses.outage(connection, 30) is not None, "while it does, nobody else hangs"
 
 
 def test_a_check_that_hangs_does_not_hold_up_group_after_group(world: World, settings: Any) -> None:
@@ -272,20 +350,6 @@ def test_a_check_that_hangs_does_not_hold_up_group_after_group(world: World, set
     for _ in range(8):  # the round in which it hangs is over before anything was done
         one_group(world)
     assert world.states() == {"done": 4} and world.labels() == 4
-
-
-def test_a_project_without_the_api_stops_who_insists_and_nobody_else(world: World) -> None:
-    world.fedex.options(address_allowed=False)
-    options(world, address_check="warn")
-    world.ready()
-    world.sync()
-    assert world.states() == {"done": 1}
-    options(world, address_check="block")
-    world.ready()
-    world.sync()
-    assert world.states() == {"done": 1, "waiting": 1}
-    [pause] = Pause.objects.exclude(state="ended")
-    assert (pause.scope, pause.code) == ("integration", "permission_missing")
 
 
 # -- calls, memory, tenants --------------------------------------------------------------------------
@@ -343,3 +407,13 @@ def test_an_applied_correction_survives_a_lost_answer(world: World, settings: An
     assert lost.used and world.labels() == 1
     assert world.numbers() == {shipment_id: masters(world)[0]}, "found again by the address that was sent"
     assert Shipment.objects.get().record.bought_digest
+
+
+def test_what_the_label_lacks_comes_before_an_address_that_was_not_checked(world: World, settings: Any) -> None:
+    small(settings)
+    options(world, address_check="block")
+    world.fedex.fault("status", f"POST {RESOLVE}", times=None, status=503, body="{}")
+    world.fedex.fault("label_garbage", CREATE_LINE)
+    world.ready()
+    world.sync()
+    assert list(Transfer.objects.values_list("state", "attention")) == [("done", "label_unreadable")]

@@ -92,7 +92,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the list and of the file."""
+    """One line of the list and of the file. `line` is the order's line as the ERP keys it; "" where the order bears it whole."""
 
     shipment: Shipment
     order: str
@@ -103,6 +103,7 @@ class Line:
     figures: Figures
     state: str
     note: str = ""
+    line: str = ""
 
     @property
     def state_words(self) -> str:
@@ -287,6 +288,7 @@ def _lines(shipment: Shipment, charges: Sequence[FreightCharge], change: CostCha
             _of_void(figures) if void else figures,
             _state(charge, void, change),
             charge.note or (change.note if change is not None else ""),
+            charge.line,
         )
 
 
@@ -398,7 +400,7 @@ def _plus(one: Total, other: Total) -> Total:
 HEADER = (
     *("Company code", "Account", "Cost centre", "Order", "Tracking number", "Document", "Carrier", "Integration"),
     *("Label made", "Ship date", "Delivered", "Carrier's status", "Currency", "Quoted", "Rated", "Invoiced", "Charged", "Posted"),
-    *("Charged less quoted", "Invoiced less rated", "Charged less posted", "State", "Remark", "Code parts"),
+    *("Charged less quoted", "Invoiced less rated", "Charged less posted", "State", "Remark", "Code parts", "Order line"),
 )
 
 
@@ -428,6 +430,7 @@ def _cells(line: Line, zone: dt.tzinfo) -> list[str]:
         line.state_words,
         guarded(line.note),
         guarded(_code_parts(line)),
+        guarded(line.line),
     ]
 
 

@@ -103,6 +103,24 @@ def test_each_state_lists_and_sums_its_lines_only(house: House, state: str) -> N
     assert sum(told[0] for told in sums(house, state=state).values()) == len(expected) > 0
 
 
+def test_lines_of_one_order_are_told_apart(house: House) -> None:
+    """With `freight_charge_lines` an order bears a share for each of its lines."""
+    only_ours()
+    made = ship(house, "10.00")
+    bear(made, "4.00", order="C1", line="1/1/0")
+    bear(made, "6.00", order="C1", line="2/1/0")
+    bear(ship(house, "3.00"), "3.00", order="C2")
+    told = [(line.order, line.line) for line in month_end.page(asked(house)).lines]
+    assert told == [("C1", "1/1/0"), ("C1", "2/1/0"), ("C2", "")]
+    assert month_end.HEADER[-1] == "Order line"
+    assert [cells[-1] for rows in month_end.file_lines(asked(house)) for _, cells in rows] == ["1/1/0", "2/1/0", ""]
+    page = client_of(owner()).get(
+        reverse("admin:connector_costs"), {"tenant": house.tenant.pk, "first": "2026-11-01", "last": "2026-11-30"}
+    )
+    text = page.content.decode()
+    assert text.index("Order line</th>") > text.index("State</th>") and "<td>2/1/0</td>" in text
+
+
 def test_filters_look_at_the_order_where_one_bears_the_cost(house: House) -> None:
     made = many(house)
     assert [line.order for line in month_end.page(asked(house, cost_center="CC-2")).lines] == [made["euro"].order]
@@ -166,7 +184,7 @@ def test_the_file_holds_every_line_and_no_formula(house: House) -> None:
     head, *rows = csv.reader(io.StringIO(text))
     assert len(rows) == 9 and head[8] == "Label made (America/Chicago)" and all(len(row) == len(head) for row in rows)
     [row] = [row for row in rows if "HYPERLINK" in row[3]]
-    assert row[3] == "'=HYPERLINK(1)" and row[2] == "'@x" and row[-2:] == ["'-2+3", "CodeB=@x CodeC=9"]
+    assert row[3] == "'=HYPERLINK(1)" and row[2] == "'@x" and row[-3:] == ["'-2+3", "CodeB=@x CodeC=9", ""]
     charged = sum(Decimal(row[16] or 0) for row in rows if row[12] == "USD")
     assert charged == Decimal("62.11")
     begun, ended = AuditEntry.objects.filter(act__startswith="export_").order_by("pk")

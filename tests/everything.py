@@ -111,8 +111,8 @@ def make(site: Vendors, kind: str, count: int, **values: Any) -> list[Document]:
         return []
     if kind != "shipment":
         numbers = site.ifs.make_orders(TENANT, count, kind=kind, lines=2, **values)
-        # FedEx does not rate what the sender does not pay: a purchase order bears cost only when somebody enters it.
-        return [Document(kind, number, (number,) if kind == "customer_order" else ()) for number in numbers]
+        # What the sender does not pay FedEx does not rate: a purchase order bears what was quoted, or what somebody enters.
+        return [Document(kind, number, (number,)) for number in numbers]
     made = site.ifs.make_shipments(TENANT, count, lines=2, **values)
     return [Document(kind, str(number), (f"C{number}", _second_order(site, number))) for number in made]
 
@@ -154,7 +154,7 @@ class Stands:
 
 def stands(site: Vendors, documents: Sequence[Document], mails: Sequence[tuple[str, str]]) -> dict[str, Stands]:
     """What the simulators hold of each document, by its key."""
-    printed = {",".join(document.orders) or document.number: document.key for document in documents}
+    printed = {",".join(document.orders): document.key for document in documents}
     made: dict[str, list[MadeShipment]] = {}
     for shipment in site.fedex.shipments():
         key = printed.get(dict(shipment.references)["P_O_NUMBER"], "")
@@ -176,7 +176,7 @@ def stands(site: Vendors, documents: Sequence[Document], mails: Sequence[tuple[s
             voided=tuple(m for m in mine if m.voided),
             numbers=numbers,
             status=status,
-            costs=tuple((order, cost) for order in document.orders or (document.number,) for cost in charges.get(order, ())),
+            costs=tuple((order, cost) for order in document.orders for cost in charges.get(order, ())),
             files=sum(number in name for m in mine for number in m.tracking_numbers for name in uploaded),
             hung=hung.count(document.keyref),
             mails=sum(to == SUPPLIER and f"(document {document.named})" in _joined(text) for to, text in mails),

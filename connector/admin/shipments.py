@@ -72,7 +72,8 @@ def shown(name: str) -> Any:
             case "status":
                 return obj.status.replace("_", " ")
             case "cost":
-                return f"{obj.cost} {obj.currency}" if obj.cost is not None else "unknown"
+                quoted = " (quoted)" if obj.cost_kind == Shipment.CostKind.QUOTED else ""
+                return f"{obj.cost} {obj.currency}{quoted}" if obj.cost is not None else "unknown"
             case "cost_kind":
                 return obj.get_cost_kind_display()
             case "written_at":

@@ -31,8 +31,10 @@ class Shipment(TenantModel):
     something new, `last_asked_at` when it last answered at all. `picture_written` is what of this the ERP was last told,
     `picture_refused` what it would not take any more, its document being closed (null: it has refused nothing).
 
-    `cost` is what counts now, `cost_kind` where it comes from. `rated_cost` is what the carrier rated at ship time, kept when
-    `cost` is corrected (null before), `invoiced_cost` the sum of the carrier's invoice lines (null: none yet).
+    `cost` is what counts now, `cost_kind` where it comes from: `quoted` where the carrier named none with the label and the
+    quote that the purchase rested on stands for it (FedEx sheet 6); never taken for what was rated. `rated_cost` is what the
+    carrier rated at ship time, kept when `cost` is corrected (null before), `invoiced_cost` the sum of the carrier's invoice
+    lines (null: none yet).
     `accounting` is what the document's orders named when they were read, once: a list of order, company_code, pre_posting,
     cost_center, account and code_parts. Where they agree, `cost_center` and `freight_account` are theirs.
     """
@@ -45,6 +47,7 @@ class Shipment(TenantModel):
     class CostKind(models.TextChoices):
         UNKNOWN = "unknown", "Unknown"
         RATED = "rated", "Rated at ship time"
+        QUOTED = "quoted", "As quoted before buying"
         INVOICED = "invoiced", "Invoiced"
         ENTERED = "entered", "Corrected by a person"
 

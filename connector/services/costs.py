@@ -97,7 +97,8 @@ def _of_void(shipment: Shipment, total: Decimal, *, actor: str, reason: str) -> 
     """The carrier invoices a voided label: kept for the month end; no order bears it."""
     before = shipment.cost
     shipment.cost = shipment.invoiced_cost = total
-    shipment.rated_cost = before if shipment.rated_cost is None else shipment.rated_cost
+    if shipment.cost_kind == Shipment.CostKind.RATED and shipment.rated_cost is None:
+        shipment.rated_cost = before
     shipment.cost_kind = Shipment.CostKind.INVOICED
     shipment.save(update_fields=["cost", "cost_kind", "rated_cost", "invoiced_cost", "currency"])
     return _keep(shipment, before, kind=CostChange.Kind.INVOICE, actor=actor, reason=reason, state=State.KEPT)
@@ -274,7 +275,8 @@ def drop(transfer: Transfer) -> None:
 
 def history(shipment: Shipment) -> list[CostChange]:
     """All corrections of a shipment, the oldest first. Whoever corrects makes the cost another kind, so most have none."""
-    if shipment.cost_kind in (Shipment.CostKind.RATED, Shipment.CostKind.UNKNOWN):
+    kinds = Shipment.CostKind
+    if shipment.cost_kind in (kinds.RATED, kinds.QUOTED, kinds.UNKNOWN):
         return []
     return list(CostChange.objects.filter(shipment=shipment))
 

@@ -20,6 +20,7 @@ from django.db.models.functions import Coalesce
 from connector.models import CostChange, FreightCharge, Shipment, Tenant
 from connector.services import history
 from connector.services.exports import guarded
+from connector.services.shipments import QUOTE
 
 LONGEST_DAYS = 93
 """A quarter: sums read every line of the period."""
@@ -273,6 +274,7 @@ def _lines(shipment: Shipment, charges: Sequence[FreightCharge], change: CostCha
             currency,
             _of_void(figures) if void else figures,
             "voided" if void else "none",
+            _remark(shipment),
         )
     for charge in charges:
         stands = charge.state in (Charge.POSTED, Charge.LEFT)
@@ -287,9 +289,13 @@ def _lines(shipment: Shipment, charges: Sequence[FreightCharge], change: CostCha
             charge.currency,
             _of_void(figures) if void else figures,
             _state(charge, void, change),
-            charge.note or (change.note if change is not None else ""),
+            charge.note or (change.note if change is not None else "") or _remark(shipment),
             charge.line,
         )
+
+
+def _remark(shipment: Shipment) -> str:
+    return f"Cost from {QUOTE}." if shipment.cost_kind == Shipment.CostKind.QUOTED else ""
 
 
 def _of_void(figures: Figures) -> Figures:

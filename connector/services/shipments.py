@@ -13,8 +13,10 @@ from django.db.models import F
 from connector.models import Connection, EffectSend, Label, Package, Reference, Shipment, SourceRecord, Transfer
 from connector.services import audit, clock, rows, wake
 from connector.services.engine.polling import new_transfer
-from integrations.base.records import BoughtPackage, BoughtShipment, ShipmentRequest
+from integrations.base.records import BoughtPackage, BoughtShipment, Money, ShipmentRequest
 
+QUOTE = "the quote before buying; the carrier named no cost with the label"
+"""Where a cost is known from that the carrier did not rate."""
 MEDIA_SUFFIX = {"application/pdf": "pdf", "image/png": "png", "application/zpl": "zpl", "application/epl": "epl"}
 
 
@@ -43,11 +45,14 @@ def shipment_store(
     With `clash` (another live shipment holds one of the numbers) nothing is made: the number stays on the
     send. Returns the shipment and plain facts for the audit. Raises IntegrityError for a clash.
     """
+    cost, kind = cost_of(bought, request)
     facts: dict[str, Any] = {
         "tracking_numbers": [p.tracking_number for p in bought.packages] or [bought.master_tracking_number],
         "transaction_id": bought.transaction_id,
-        "cost": f"{bought.cost.amount} {bought.cost.currency}" if bought.cost else "unknown",
+        "cost": f"{cost.amount} {cost.currency}" if cost else "unknown",
     }
+    if kind == Shipment.CostKind.QUOTED:
+        facts["cost_from"] = QUOTE
     if clash:
         return None, facts | {"clash": True}
     now = clock.local_now()
@@ -66,11 +71,11 @@ def shipment_store(
         master_tracking_number=bought.master_tracking_number[:60],
         service=(bought.service or (request.service if request else ""))[:60],
         ship_date=bought.ship_date or (request.ship_date if request else None),
-        cost=bought.cost.amount if bought.cost else None,
-        currency=bought.cost.currency[:3] if bought.cost else "",
+        cost=cost.amount if cost else None,
+        currency=cost.currency[:3] if cost else "",
         quoted_cost=request.quoted.amount if request and request.quoted else None,
         quoted_currency=request.quoted.currency[:3] if request and request.quoted else "",
-        cost_kind=Shipment.CostKind.RATED if bought.cost else Shipment.CostKind.UNKNOWN,
+        cost_kind=kind,
         cost_center=accounting[0],
         freight_account=accounting[1],
         estimated_delivery=bought.estimated_delivery,
@@ -85,6 +90,21 @@ def shipment_store(
     _packages(shipment, bought, request, now)
     _references(shipment, send, bought, request)
     return shipment, facts
+
+
+def cost_of(bought: BoughtShipment, request: ShipmentRequest | None) -> tuple[Money | None, Shipment.CostKind]:
+    """What a purchase cost and where that is known from: as rated with the label, else as quoted for it (FedEx sheet 6).
+
+    The quote counts only for the service that was bought, and never for a label that was found again: what FedEx said
+    with that one is lost, and may have been another price.
+    """
+    if bought.cost is not None:
+        return bought.cost, Shipment.CostKind.RATED
+    if request is None or bought.adopted or not request.quote_counts or request.quoted is None:
+        return None, Shipment.CostKind.UNKNOWN
+    if bought.service not in ("", request.service):
+        return None, Shipment.CostKind.UNKNOWN
+    return request.quoted, Shipment.CostKind.QUOTED
 
 
 def _recipient(request: ShipmentRequest | None) -> dict[str, str]:

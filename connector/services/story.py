@@ -155,7 +155,7 @@ def _said(entry: AuditEntry) -> str:
         told.append(words(str(facts["status"])))
     if facts.get("tracking_numbers"):
         told.append(", ".join(map(str, facts["tracking_numbers"])))
-    told += [str(facts[name]) for name in ("cost", "reason", "message", "reference", "assignee") if facts.get(name)]
+    told += [str(facts[name]) for name in ("cost", "cost_from", "reason", "message", "reference", "assignee") if facts.get(name)]
     result = facts["result"] if isinstance(facts.get("result"), dict) else {}
     if result.get("written"):
         told.append(", ".join(map(str, result["written"])))

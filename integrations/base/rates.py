@@ -47,11 +47,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A carrier's answer to one question for prices: all its offers, in its own order."""
+    """A carrier's answer to one question for prices: all its offers, in its own order.
+
+    `of_payer` False: they are the prices of another account than the one that will pay.
+    """
 
     offers: tuple[Offer, ...]
     alerts: tuple[str, ...] = ()
     request_id: str = ""
+    of_payer: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,7 +252,8 @@ class ShipmentRequest:
     `references` are (kind, value) pairs of the product ("order", "invoice", ...) and stand on every package.
     `options` are carrier words chosen by the integration ("pickup_type": "USE_SCHEDULED_PICKUP", ...).
     Where a rule over quoted prices chose the service, `wished` is the one that the document asks for ("" for none),
-    otherwise None; `quoted` is what the carrier said that it would cost.
+    otherwise None; `quoted` is what the carrier said that it would cost. `quote_counts`: that is the price of the account that
+    pays, so that it may stand for the cost where the carrier names none with the label.
     `written_recipient` is the recipient as the document has it, where it ships to another spelling of the address.
     """
 
@@ -268,6 +269,7 @@ class ShipmentRequest:
     customs: Customs | None = None
     wished: str | None = None
     quoted: Money | None = None
+    quote_counts: bool = False
     written_recipient: Address | None = None
 
 

@@ -92,7 +92,9 @@ class Fedex:
             raise _beside(self._client.problem(answer, "rate quote", "Rate"))
         payer = mapping.payer_of(request, self.account)
         # Rate knows no payer but the account that asks (sheet 10): what another one is charged, FedEx does not tell here.
-        return quote if payer == self.account else replace(quote, alerts=(*quote.alerts, rates.NOT_THE_PAYER))
+        if payer == self.account:
+            return quote
+        return replace(quote, alerts=(*quote.alerts, rates.NOT_THE_PAYER), of_payer=False)
 
     # -- addresses -----------------------------------------------------------------------------------------
 

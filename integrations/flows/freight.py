@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from connector.models import Connection, EffectSend, FreightCharge, Shipment, SourceRecord, Transfer
-from connector.services import costs, freight
+from connector.services import costs, freight, shipments
 from connector.services.engine.effects import Stored
 from connector.services.engine.run import Job, Prefetched, Run
 from connector.services.engine.signals import AskAgain
@@ -118,7 +118,8 @@ def write_cost(run: Run, erp: Erp, shipment: Shipment | None, document: Document
             run.skip_step(WRITE, _ONCE, "it delivers for no customer order")
             return
         open_rows = _shares(run, erp, shipment, basis)
-        run.note("freight_shared", shares=[{"order": row.key, "cost": f"{row.amount} {row.currency}"} for row in open_rows])
+        shares = [{"order": row.key, "cost": f"{row.amount} {row.currency}"} for row in open_rows]
+        run.note("freight_shared", shares=shares, **_cost_from(shipment))
         run.commit(also=[lambda: freight.plan(open_rows), lambda: costs.catch_up(shipment)])
     run.guard(_still_open, basis, open_rows, name=LOOK)
     for row in open_rows:
@@ -331,6 +332,11 @@ def _still_open(run: Run, basis: FreightBasis, rows: Sequence[FreightCharge]) ->
             )
 
 
+def _cost_from(shipment: Shipment) -> dict[str, str]:
+    """Where a cost is known from, told with all that is done with it, unless the carrier named it with the label."""
+    return {"cost_from": shipments.QUOTE} if shipment.cost_kind == Shipment.CostKind.QUOTED else {}
+
+
 def _part(row: FreightCharge) -> FreightPart:
     return FreightPart(
         document_key=row.shipment.source_key,
@@ -485,7 +491,7 @@ class PostCharge(ErpOnce[FreightPart, PostedCharge]):
         facts: dict[str, Any] = {"order": result.order, "number": result.number, "found_there": result.adopted}
         if row is None:
             return Stored(facts)
-        facts["cost"] = f"{row.amount} {row.currency}"
+        facts |= {"cost": f"{row.amount} {row.currency}", **_cost_from(row.shipment)}
         return Stored(facts, "" if freight.posted(row, result.number) else self.attention)
 
 

@@ -57,6 +57,7 @@ def best(run: Run, carrier: Carrier, request: ShipmentRequest, document: Documen
         service=chosen.offer.service,
         wished=request.service if by_rule else None,
         quoted=chosen.offer.cost,
+        quote_counts=quote.of_payer and chosen.offer.rate_type == "account",
     )
 
 

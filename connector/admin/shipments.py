@@ -345,7 +345,8 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
         packages = list(obj.packages.select_related("label", "proof").defer("label__data", "proof__data"))
         unproven = (p for p in packages if p.status == "delivered" and not p.voided and getattr(p, "proof", None) is None)
         hung, labelled = attachments.of(obj, told["sends"]), [p.tracking_number for p in packages if hasattr(p, "label")]
-        place = obj.transfer.integration.options.get("attach_label", "")
+        # The transfer's integration is the shipment's, and read already.
+        place = str(obj.transfer.integration.options.get("attach_label") or "")
         return (
             told
             | cost_context(obj)
@@ -360,7 +361,6 @@ class ShipmentAdmin(CostPages, LinkPages, MonthEndPages, VoidPages, TenantAdmin)
                 "over": obj.state != Shipment.State.ACTIVE or obj.status in FINAL,
                 "attached": hung,
                 "may_attach": not attachments.why_not(obj, place, hung, labelled),
-                "attach_place": place,
                 "printer_commands": PRINTER_COMMANDS,
                 "references": obj.references.order_by("kind", "value"),
                 "held": obj.record.held,

@@ -47,6 +47,22 @@ def why_not(shipment: Shipment, place: str, hung: Sequence[Attached], labelled: 
     return ""
 
 
+def place_of(shipment: Shipment) -> str:
+    """Where the integration attaches labels: "document", "media", or what says that it does not."""
+    return str(shipment.integration.options.get("attach_label") or "")
+
+
+def check(shipment: Shipment, record: SourceRecord) -> None:
+    """Whether its labels can be attached on a person's word now. Raises NotPossible."""
+    labels = Label.objects.filter(package__shipment=shipment).values_list("package__tracking_number", flat=True)
+    if told := why_not(shipment, place_of(shipment), of(shipment), labels):
+        raise NotPossible(told)
+    if shipment.generation != record.generation:
+        raise NotPossible("A newer label was bought for this document.")
+    if Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).exists():
+        raise NotPossible("Work on this document is unfinished. Finish that first: it may attach the label by itself.")
+
+
 def request(shipment: Shipment, *, actor: str, reason: str) -> Transfer:
     """Have the labels of a shipment attached that was bought before the option was on. Raises NotPossible.
 
@@ -58,16 +74,9 @@ def request(shipment: Shipment, *, actor: str, reason: str) -> Transfer:
     with transaction.atomic():
         record = SourceRecord.objects.select_for_update().get(pk=shipment.record_id)
         shipment.refresh_from_db()
-        labels = Label.objects.filter(package__shipment=shipment).values_list("package__tracking_number", flat=True)
-        place = shipment.integration.options.get("attach_label", "")
-        if told := why_not(shipment, place, of(shipment), labels):
-            raise NotPossible(told)
-        if shipment.generation != record.generation:
-            raise NotPossible("A newer label was bought for this document.")
-        if Transfer.objects.filter(record=record, state__in=Transfer.UNFINISHED).exists():
-            raise NotPossible("Work on this document is unfinished. Finish that first: it may attach the label by itself.")
+        check(shipment, record)
         transfer = open_transfer(record, flow=FLOW)
-        told_of = {"reason": reason.strip(), "place": place}
+        told_of = {"reason": reason.strip(), "place": place_of(shipment)}
         audit.append_to_record(record, [audit.Draft("attach_requested", told_of, obj=shipment, actor=actor)])
         wake.work()
     return transfer

@@ -21,6 +21,7 @@ class Preview:
     then: str
     carrier: list[str] = field(default_factory=list)
     erp: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     bought: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -68,6 +68,7 @@ def pages(house: House) -> dict[str, str]:
     found["wrong filter"] = reverse("admin:connector_shipment_changelist") + "?cost_from=x"
     found["shipment"] = reverse("admin:connector_shipment_change", args=[house.shipment.pk])
     found["void and buy again"] = reverse("admin:connector_shipment_void", args=[house.shipment.pk]) + "?then=rebuy"
+    found["attach now"] = reverse("admin:connector_shipment_attach", args=[house.shipment.pk])
     found["correct a cost"] = reverse("admin:connector_shipment_cost", args=[house.shipment.pk]) + "?amount=14.10"
     found["month end"] = reverse("admin:connector_costs") + "?first=2026-11-01&last=2026-11-30"
     found["carrier invoice"] = reverse("admin:connector_invoicefile_change", args=[house.invoice.pk])

@@ -47,6 +47,7 @@ def pages_of(house: House) -> dict[str, str]:
     found |= {
         "shipment": reverse("admin:connector_shipment_change", args=[house.shipment.pk]),
         "before a void": reverse("admin:connector_shipment_void", args=[house.shipment.pk]),
+        "before attaching": reverse("admin:connector_shipment_attach", args=[house.shipment.pk]),
         "edit the cost": reverse("admin:connector_shipment_cost", args=[house.shipment.pk]),
         "call": reverse("admin:connector_exchange", args=[house.transfers["failed"].pk, house.call.pk]),
         "label": reverse("admin:connector_label", args=[house.shipment.pk, house.package.pk]),

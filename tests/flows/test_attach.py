@@ -362,11 +362,19 @@ def test_the_button_stands_on_the_page_until_the_label_hangs(world: World, clien
     shipment = bought_before(world)
     client.force_login(django_user_model.objects.create_superuser("root", "root@example.com", "x"))
     page, act = (f"/admin/connector/shipment/{shipment.pk}/{way}/" for way in ("change", "do/attach"))
-    assert "Attach now" in client.get(page).content.decode()
+    preview = f"/admin/connector/shipment/{shipment.pk}/attach/"
+    assert preview in client.get(page).content.decode()
+    before = AuditEntry.objects.count(), sum(world.ifs.counts.values())
+    seen = client.get(preview).content.decode()
+    assert act in seen and f"The label of {shipment.master_tracking_number} (PDF) is hung on the record of the document" in seen
+    assert "ERP: 3 to 8" in seen and "Carrier: 0 to 0" in seen
+    assert (AuditEntry.objects.count(), sum(world.ifs.counts.values())) == before, "looking changes nothing and asks nobody"
     client.post(act, {"reason": ""})
     assert not Transfer.objects.filter(flow="attach").exists()
     client.post(act, {"reason": "for the dock"})
     world.work()
     assert len(world.ifs.documents()) == 1
     shown = client.get(page).content.decode()
+    back = client.get(preview, follow=True)
+    assert back.redirect_chain and "Its labels hang in the ERP already" in back.content.decode()
     assert "Attach now" not in shown and "document LABEL-1001-1-A1" in shown

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -94,6 +96,7 @@ def main() -> None:
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # workers inherit it
     django.setup()
     orders = {"attempt": _attempt, "drain": _drain, "python": _python}
     for line in sys.stdin:

@@ -11,9 +11,12 @@ The workers are what a cluster's are: forked from one that has Django loaded, wi
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +25,8 @@ from typing import Any
 from tests.drills.site import Site, kill_group
 
 PARALLEL = 4
+PATIENCE_S = 240.0
+"""Some orders are a hundred attempts. One that takes longer than this hangs, and a drill must not hang with it."""
 
 
 def numbered(passages: Sequence[str]) -> list[str]:
@@ -63,11 +68,22 @@ class Forks:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(json.dumps({"do": do, "slug": self.site.slug, **told}) + "\n")
         self.process.stdin.flush()
+        if not select.select([self.process.stdout], [], [], PATIENCE_S)[0]:
+            raise AssertionError(f"no answer to {do!r} within {PATIENCE_S:.0f} s. Where the workers stood:\n{self._where()}")
         line = self.process.stdout.readline()
         assert line, "the process that forks has ended; see forks.log"
         answer = json.loads(line)
         assert "error" not in answer, answer["error"]
         return answer["result"]
+
+    def _where(self) -> str:
+        """The stacks of all workers, which write them into the log; then they are ended."""
+        log = self.site.folder / "forks.log"
+        before = log.stat().st_size
+        os.killpg(self.process.pid, signal.SIGUSR1)
+        time.sleep(1)
+        kill_group(self.process.pid)
+        return log.read_bytes()[before:].decode(errors="replace")[-8000:]
 
     def python(self, code: str, **values: Any) -> Any:
         """Run Python in a worker; what it left in `result`. `values` are its names."""

@@ -8,9 +8,10 @@ what they hold after the undisturbed run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -170,11 +171,20 @@ def as_evidence(acts: Sequence[Sequence[str]]) -> Counter[tuple[str, str]]:
     return Counter((act, step) for act, step in named if act in EVIDENCE)
 
 
-def as_undisturbed(drilled: Drill, documents: Sequence[Document], like: Document, *, costs: bool = True) -> None:
-    """Each document stands at both vendors as the one that nobody disturbed, and its history says so."""
+def borne(document: Document, now: Stands) -> list[int]:
+    """Which of its orders bear a charge, each as often as it has one."""
+    return [document.orders.index(order) for order, _ in now.costs]
+
+
+def as_undisturbed(drilled: Drill, documents: Sequence[Document], like: Document, *, charges: int = 1) -> None:
+    """Each document stands at both vendors as the one that nobody disturbed, and its history says so.
+
+    `charges`: how many there are in all for each order.
+    """
     found, history = drilled.stands([*documents, like]), drilled.history("ship")
     plain, told = found[like.key], history[like.key]
-    assert len(plain.live) == 1 and plain.files == plain.hung == 1 and len(plain.costs) == costs * len(like.orders)
+    assert len(plain.live) == 1 and plain.files == plain.hung == 1
+    assert borne(like, plain) == [place for place in range(len(like.orders)) for _ in range(charges)]
     assert plain.mails == (like.kind == "purchase_order") and plain.numbers == {plain.live[0].master}
     for document in documents:
         point, now, its = drilled.deaths[document.key], found[document.key], history[document.key]
@@ -182,7 +192,7 @@ def as_undisturbed(drilled: Drill, documents: Sequence[Document], like: Document
         lost = point in LABEL_LOST
         assert now.voided == () and now.numbers == {label.master}, (point, now)
         assert (now.files, now.hung) == ((0, 0) if lost else (1, 1)), (point, now)
-        assert [order for order, _ in now.costs] == ([] if lost or not costs else list(document.orders)), (point, now)
+        assert borne(document, now) == ([] if lost else borne(like, plain)), (point, now)
         assert now.mails == (0 if lost else MAIL_UNSURE.get(point, plain.mails)), (point, now)
         did, wanted = as_evidence(its["acts"]), as_evidence(told["acts"])
         if lost:
@@ -196,7 +206,7 @@ def as_undisturbed(drilled: Drill, documents: Sequence[Document], like: Document
 
 
 def killed_everywhere(
-    drilled: Drill, kinds: Sequence[str], only: Collection[str] = (), *, costs: bool = True, **values: Any
+    drilled: Drill, kinds: Sequence[str], only: Collection[str] = (), *, charges: int = 1, **values: Any
 ) -> None:
     """Documents of each kind: one undisturbed, one more for each boundary that it passed."""
     site = drilled.site
@@ -213,14 +223,15 @@ def killed_everywhere(
     drilled.kill("ship", [pair for kind in kinds for pair in zip(documents[kind], chosen[kind], strict=True)])
     drilled.finish()
     for kind in kinds:
-        as_undisturbed(drilled, documents[kind], likes[kind], costs=costs)
+        as_undisturbed(drilled, documents[kind], likes[kind], charges=charges)
 
 
 @pytest.mark.postgres
 def test_killed_between_any_two_steps_of_shipping_everything_is_there_once(site: Site) -> None:
     with drill(site) as drilled:
         killed_everywhere(drilled, KINDS)
-        drilled.passes("ship", but=["read goods"])
+        # Read by itself only where no cost is written: the next drill.
+        drilled.passes("ship", but=["read goods", "read accounting"])
         assert site.run("verify_audit")["ok"] is True
 
 
@@ -229,7 +240,7 @@ def test_killed_around_what_only_some_go_through_everything_is_there_once(site: 
     """Goods for customs, accounting without cost, and the label in the media library."""
     some = ["read goods", "find place for label", "look before attaching", "make place for label", "upload label"]
     with drill(site, attach_label="media", freight_charge=False, rate_rule="fixed", label_format="PNG") as drilled:
-        killed_everywhere(drilled, ["shipment"], [*some, "read accounting"], costs=False, **ABROAD)
+        killed_everywhere(drilled, ["shipment"], [*some, "read accounting"], charges=0, **ABROAD)
         passed = {line.partition("/")[0] for line in drilled.traced["ship"]}
         assert {*some, "read accounting"} <= passed and "connect label" not in passed
         assert drilled.site.ifs.documents(TENANT) == []
@@ -250,6 +261,11 @@ from decimal import Decimal
 from connector.services import costs
 for one in shipments:
     costs.correct(one, Decimal("99.90"), actor="ann", reason="as invoiced", currency="USD")
+""",
+    "attach": """
+from connector.services import attachments
+for one in shipments:
+    attachments.request(one, actor="ann", reason="for the dock")
 """,
     "void": """
 from connector.services import shipments as service
@@ -277,21 +293,53 @@ def shipped(drilled: Drill, kind: str, count: int) -> list[Document]:
     return documents
 
 
+@contextmanager
+def meanwhile(drilled: Drill, options: Mapping[str, Any]) -> Iterator[None]:
+    """Other options of the integration for a while."""
+    slug = drilled.site.slug
+    before = drilled.forks.python(CHANGE_OPTIONS, slug=slug, options=dict(options)) if options else {}
+    yield
+    if options:
+        drilled.forks.python(CHANGE_OPTIONS, slug=slug, options=before)
+
+
+CHANGE_OPTIONS = """
+from connector.models import Integration
+one = Integration.objects.get(slug=slug)
+result = {name: one.options.get(name) for name in options}
+one.options |= options
+one.save(update_fields=["options"])
+"""
+
+
 def killed_after_shipping(
-    drilled: Drill, flow: str, kinds: Sequence[str], then: str = "", *, asked: str = "", again: Collection[str] = ()
+    drilled: Drill,
+    flow: str,
+    kinds: Sequence[str],
+    then: str = "",
+    *,
+    asked: str = "",
+    again: Collection[str] = (),
+    only: Collection[str] = (),
+    shipped_with: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, tuple[Document, list[Document]]]:
     """As `killed_everywhere`, of work on documents that have shipped.
 
-    `asked`: what was asked for, where the flow has another name; `again`: at these steps of what ships them once more.
+    `asked`: what was asked for, where the flow has another name; `again`: at these steps of what ships them once more;
+    `only`: at these steps; `shipped_with`: what other options they had shipped with.
     """
-    likes = {kind: shipped(drilled, kind, 1)[0] for kind in kinds}
+    with meanwhile(drilled, shipped_with):
+        likes = {kind: shipped(drilled, kind, 1)[0] for kind in kinds}
     begin(drilled, asked or flow, list(likes.values()), then)
     points = {kind: drilled.points(flow, drilled.transfers(flow)[like.key]) for kind, like in likes.items()}
     if again:
         more = {kind: drilled.points("ship", drilled.transfers("ship")[like.key]) for kind, like in likes.items()}
         points = {kind: [p for p in found if p.partition("/")[0] in again] for kind, found in more.items()}
+    if only:
+        points = {kind: [p for p in found if p.partition("/")[0] in only] for kind, found in points.items()}
     chosen = {kind: drilled.chosen(found, place) for place, (kind, found) in enumerate(points.items())}
-    documents = {kind: shipped(drilled, kind, len(found)) for kind, found in chosen.items()}
+    with meanwhile(drilled, shipped_with):
+        documents = {kind: shipped(drilled, kind, len(found)) for kind, found in chosen.items()}
     everyone = [document for some in documents.values() for document in some]
     begin(drilled, asked or flow, everyone, then)
     if again:
@@ -330,11 +378,14 @@ def test_killed_between_any_two_steps_after_shipping_everything_happens_once(sit
             assert {now.status for now in found.values()} == {"out_for_delivery"}
             assert {news_written(drilled, document) for document in documents} == {1}
             same_history(drilled, like, documents, "track")
-        corrected = killed_after_shipping(drilled, "cost", ["shipment", "customer_order"])
-        # Of a purchase order the cost is not known before: what is entered is the first that is written.
-        entered = killed_after_shipping(drilled, "ship", ["purchase_order"], asked="cost")
+        corrected = killed_after_shipping(drilled, "cost", KINDS)
+        # Of a purchase order that nobody quoted the cost is not known: what is entered is the first that is written.
+        unquoted = {"rates": False, "rate_rule": "fixed"}
+        entered = killed_after_shipping(
+            drilled, "ship", ["purchase_order"], asked="cost", only=["write freight cost"], shipped_with=unquoted
+        )
         assert any(point.startswith("write freight cost/answer_committed") for point in drilled.deaths.values())
-        for like, documents in (corrected | entered).values():
+        for like, documents in (*corrected.values(), *entered.values()):
             for key, now in drilled.stands([*documents, like]).items():
                 assert len({order for order, _ in now.costs}) == len(now.costs), key
                 assert round(sum(cost for _, cost in now.costs), 2) == 99.9, (drilled.deaths.get(key), now)
@@ -366,6 +417,34 @@ def test_killed_while_it_is_voided_and_bought_again_one_label_is_left(site: Site
                 kept = [d for d in documents if not (again and drilled.deaths[d.key] in LABEL_LOST)]
                 same_history(drilled, like, kept, "void", "ship")
         assert {"correct freight cost", "buy label"} <= {line.partition("/")[0] for line in drilled.traced["ship"]}
+        assert site.run("verify_audit")["ok"] is True
+
+
+@pytest.mark.postgres
+def test_killed_while_a_label_is_attached_on_a_persons_word_it_hangs_there_once(site: Site) -> None:
+    """“Attach now”, of documents that shipped before the option was on."""
+    with drill(site) as drilled:
+        found = killed_after_shipping(drilled, "attach", KINDS, shipped_with={"attach_label": "off"})
+        for like, documents in found.values():
+            for key, now in drilled.stands([*documents, like]).items():
+                assert (len(now.live), now.files, now.hung) == (1, 1, 1), (drilled.deaths.get(key), now)
+                assert len(now.costs) == len(like.orders), "and nothing else was written"
+            same_history(drilled, like, documents, "ship")
+        drilled.passes("attach")
+        assert site.run("verify_audit")["ok"] is True
+
+
+@pytest.mark.postgres
+def test_killed_where_each_line_of_an_order_bears_its_cost_every_charge_is_there_once(site: Site) -> None:
+    """With `freight_charge_lines`: written, corrected, and taken back with the void."""
+    with drill(site, freight_charge_lines=True) as drilled:
+        killed_everywhere(drilled, ["customer_order"], ["read orders", "look at orders", "write freight cost"], charges=2)
+        corrected = killed_after_shipping(drilled, "cost", ["customer_order"])
+        taken_back = killed_after_shipping(drilled, "void", ["customer_order"], "clear", only=["take back freight cost"])
+        for (like, documents), sum_of, flow in ((*corrected.values(), 99.9, "cost"), (*taken_back.values(), 0, "void")):
+            for key, now in drilled.stands([*documents, like]).items():
+                assert len(now.costs) == 2 and round(sum(cost for _, cost in now.costs), 2) == sum_of, drilled.deaths.get(key)
+            same_history(drilled, like, documents, flow, "ship")
         assert site.run("verify_audit")["ok"] is True
 
 

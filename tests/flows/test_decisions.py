@@ -9,7 +9,7 @@ import pytest
 from connector.models import AuditEntry, EffectSend, ReconciliationFinding, Shipment, Step, Transfer
 from connector.services import audit, transfers
 from connector.services.reconcile import remedies
-from tests.flows.support import edit, options, settle, small
+from tests.flows.support import change, edit, options, settle, small
 from tests.flows.test_conflicts import BY_HAND, between_read_and_write
 from tests.flows.test_freight import POST, on
 from tests.flows.test_in_doubt import past_deadline
@@ -84,6 +84,8 @@ def test_a_stated_number_takes_back_no_earlier_decision(world: World, settings: 
     """Ann keeps the ERP's number; then a charge's answer is lost, and Bob names it. The ERP's number must stay."""
     small(settings)
     on(world)
+    # Nobody looks before Bob does: a slow machine takes longer to ask for the state than the first look waits.
+    change(world, "ifs", in_doubt={"look_up_after_s": [3600], "resend_after_s": None})
     [number] = world.ready()
     between_read_and_write(monkeypatch, lambda: edit(world, number, AirwayBillNo=BY_HAND))
     world.sync()

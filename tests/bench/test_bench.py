@@ -52,7 +52,8 @@ def test_posts_are_signed_and_some_come_again():
     head, _, raw = posts[0].partition(b"\r\n\r\n")
     assert is_signed(raw, {"fdx-signature": head.partition(b"fdx-signature: ")[2].split(b"\r\n")[0].decode()}, [WEBHOOK_SECRET])
     [parcel] = read_push(raw)
-    assert parcel.tracking_number == "794600000007" and len(parcel.scans) == 7
+    assert parcel.tracking_number == "794600000007"
+    assert len(parcel.scans) == 8, "seven scans and the summary, which is ahead of them"
 
 
 def test_the_web_server_is_started_as_the_procfile_says():

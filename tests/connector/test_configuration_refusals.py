@@ -108,16 +108,6 @@ def test_unknown_keys_are_named_with_their_place_and_the_nearest_known_one():
             "per host",
         ),
         (
-            with_connection(1, settings={"limits": [{"name": "token", "calls": 2, "per_s": 10}]}),
-            "connections[1].settings.limits[0].calls",
-            "1 in 5 s is the most",
-        ),
-        (
-            with_connection(1, settings={"limits": [{"name": "token", "calls": 1, "per_s": 4.9}]}),
-            "connections[1].settings.limits[0].calls",
-            "others share this limit",
-        ),
-        (
             with_connection(settings={"realm": "a", "in_doubt": {"look_up_after_s": []}}),
             "connections[0].settings.in_doubt.look_up_after_s",
             "1 to",

@@ -374,7 +374,7 @@ def with_columns(rows: QuerySet[Shipment], columns: Iterable[str], order: Order)
     wanted = {name for name in columns if name in COLUMNS} | {"id", FIXED, "source_key"}
     wanted |= {order.column} if order.column else set()
     named = [name for name in _NAMED if name in wanted]
-    extra = {"currency"} if "cost" in wanted else set()
+    extra = {"currency", "cost_kind"} if "cost" in wanted else set()
     extra |= {"record"} if "written_at" in wanted else set()
     only = (wanted - set(named)) | extra | {f"{name}__name" for name in named}
     rows = rows.select_related(None)

@@ -72,7 +72,7 @@ def tests_on(engine: str, url: str, chosen: list[str]) -> list[str | None]:
         return [run(f"tests on {engine}", *common, "-n", processes(), *chosen, env=env)]
     return [
         run(f"tests on {engine}", *common, "-n", processes(), "-m", "not processes", env=env),
-        run(f"tests with real processes on {engine}", *common, "-n", "2", "-m", "processes", env=env),
+        run(f"tests with real processes on {engine}", *common, "--dist", "load", "-n", "3", "-m", "processes", env=env),
     ]
 
 

@@ -108,11 +108,10 @@ class Forks:
         assert status == 0, f"status {status}; see forks.log"
         return numbered(kept.read_text().splitlines())
 
-    def kill(self, jobs: Sequence[tuple[int, str]], parallel: int = PARALLEL) -> list[str]:
+    def kill(self, jobs: Sequence[tuple[int, str]], parallel: int = PARALLEL) -> list[tuple[int, str]]:
         """An attempt at each transfer, ended at its boundary. Those that did not come there."""
         statuses = self.order("attempt", jobs=[[pk, {"DRILL_KILL_AT": point}] for pk, point in jobs], parallel=parallel)
-        ended = zip(jobs, statuses, strict=True)
-        return [f"{point} (transfer {pk}, status {status})" for (pk, point), status in ended if status != -signal.SIGKILL]
+        return [job for job, status in zip(jobs, statuses, strict=True) if status != -signal.SIGKILL]
 
     def drain(self, wait_s: float = 0.0, processes: int = 2) -> None:
         """Fresh workers, until nothing is due within `wait_s`."""
